@@ -38,14 +38,12 @@ class Law:
     upper: float
     coefficients: Array
     _slopes: Array = field(init=False, repr=False)
-    _end_slopes: tuple[float, float] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         c = self.coefficients
         per_x = len(c) / (self.upper - self.lower)
         slopes = c[:, 1:] * np.array([1.0, 2.0, 3.0]) * per_x
         object.__setattr__(self, "_slopes", np.ascontiguousarray(slopes))
-        object.__setattr__(self, "_end_slopes", (float(slopes[0, 0]), float(slopes[-1].sum())))
 
     @classmethod
     def tabulate(
@@ -81,35 +79,34 @@ class Law:
         c = np.stack([y[:-1], dy[:-1], 3 * rise - 2 * dy[:-1] - dy[1:], dy[:-1] + dy[1:] - 2 * rise], axis=1)
         return cls(name, float(lower), float(upper), np.ascontiguousarray(c))
 
-    def _locate(self, x: Array) -> tuple[Array, NDArray[np.intp], Array]:
-        n = len(self.coefficients)
-        inside = np.clip(x, self.lower, self.upper)
-        s = (inside - self.lower) * (n / (self.upper - self.lower))
-        k = np.minimum(s.astype(np.intp), n - 1)
-        s -= k
-        return inside, k, s
-
-    def _outside(self, x: Array, inside: Array) -> Array | None:
-        beyond = x - inside
-        if not beyond.any():
-            return None
-        return beyond * np.where(beyond < 0, self._end_slopes[0], self._end_slopes[1])
-
     def response(self, x: Array) -> Array:
         """Value y(x), in the unit of y; same shape as x."""
-        inside, k, s = self._locate(np.asarray(x, dtype=float))
-        c = self.coefficients.take(k, axis=0)
-        y = c[..., 3] * s
-        y += c[..., 2]
-        y *= s
-        y += c[..., 1]
-        y *= s
-        y += c[..., 0]
-        beyond = self._outside(x, inside)
-        return np.asarray(y if beyond is None else y + beyond)
+        x = np.asarray(x, dtype=float)
+        return self.scaled_response(x.reshape(-1, 1), _ONE, _ZERO, _ONE, _ZERO).reshape(x.shape)
+
+    def scaled_response(
+        self, x: Array, gain_in: Array, offset_in: Array, gain_out: Array, offset_out: Array
+    ) -> Array:
+        """gain_out y(gain_in x + offset_in) + offset_out in one pass, for x (..., n) and (n,) gains."""
+        from aocsim._kernels import evaluate  # compiled code is loaded by those who compute, not at import
+
+        rows = np.ascontiguousarray(x, dtype=float).reshape(-1, x.shape[-1])
+        out = np.empty_like(rows)
+        per_unit = len(self.coefficients) / (self.upper - self.lower)
+        evaluate(
+            rows, out, self.coefficients, self.lower, per_unit, gain_in, offset_in, gain_out, offset_out
+        )
+        return out.reshape(x.shape)
 
     def slope(self, x: Array) -> Array:
         """Derivative dy/dx; same shape as x."""
-        _, k, s = self._locate(np.asarray(x, dtype=float))
+        n = len(self.coefficients)
+        inside = np.clip(np.asarray(x, dtype=float), self.lower, self.upper)
+        s = (inside - self.lower) * (n / (self.upper - self.lower))
+        k = np.minimum(s.astype(np.intp), n - 1)
+        s -= k
         c = self._slopes.take(k, axis=0)
         return np.asarray((c[..., 2] * s + c[..., 1]) * s + c[..., 0])
+
+
+_ONE, _ZERO = np.ones(1), np.zeros(1)

@@ -1,0 +1,76 @@
+"""Physical simulator of the analog optical computer and of analog diffusion models on it.
+
+A scenario names a machine, a trained model and what is sampled; running it gives an `xarray.Dataset`::
+
+    import aocsim
+
+    result = aocsim.run("heart", seed=1, overrides={"samples": 20})
+    print(result.attrs["summary"])
+    points = result["state"].isel(step=-1)
+    better = aocsim.run("heart", overrides={"parts.slm.contrast": "1000"}, out="results/contrast")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    import xarray
+
+    __version__: str
+
+__all__ = ["__version__", "run"]
+
+
+def run(
+    scenario: str | os.PathLike[str],
+    *,
+    seed: int | None = None,
+    overrides: Mapping[str, object] | None = None,
+    library: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> xarray.Dataset:
+    """Run a scenario.
+
+    Args:
+        scenario: name in the library, or a path that ends in .toml.
+        seed: of the live noise; as the override `seed`.
+        overrides: values by dotted key, typed as in the file: {"diffusion.steps": 8}.
+        library: folder that is searched first.
+        out: folder for the results; nothing is written without it.
+        progress: show a progress bar.
+
+    Raises:
+        AocsimError: any fault of the input, or a machine that does not work.
+    """
+    import os
+    from pathlib import Path
+
+    from aocsim.scenarios.run import run_scenario
+
+    changes = dict(overrides or {})
+    if seed is not None:
+        changes["seed"] = seed
+    return run_scenario(
+        os.fspath(scenario),
+        library=None if library is None else Path(library),
+        overrides=changes,
+        out=None if out is None else Path(out),
+        progress=progress,
+    )
+
+
+def __getattr__(name: str) -> str:
+    # Late: looking up the installed version takes longer than all else that importing this package does.
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("aocsim")
+    except PackageNotFoundError:
+        return "0+unknown"

@@ -1,0 +1,87 @@
+"""As-built values: the numbers of a sheet with the mismatch of one machine drawn onto them.
+
+A machine's mismatch depends on its name and serial alone. Every entry of every part has its own random stream,
+named `MACHINE.ROLE.ENTRY`, so that adding or changing one part leaves every other part's draw as it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aocsim.seeds import stream
+from aocsim.spec import PartSpec
+
+Array = NDArray[np.float64]
+Level = Literal["machine", "arm", "channel", "channel_arm", "pixel"]
+
+ARMS = ("+", "-")
+
+
+@dataclass(frozen=True)
+class AsBuilt:
+    """Draws the entries of one part of one machine.
+
+    Attributes:
+        spec: the part's sheet.
+        machine: name of the machine, part of the streams' names.
+        role: the part's role in the machine.
+        serial: serial number of the machine; None draws no mismatch (the nominal machine).
+        channels: number of channels n.
+    """
+
+    spec: PartSpec
+    machine: str
+    role: str
+    serial: int | None
+    channels: int
+
+    def shape(self, level: str) -> tuple[int, ...]:
+        """Array shape of a level: (), (2,), (n,), (2, n) or (2, n, n), the last as [arm, output, input]."""
+        n = self.channels
+        return {"machine": (), "arm": (2,), "channel": (n,), "channel_arm": (2, n), "pixel": (2, n, n)}[level]
+
+    def scalar(self, entry: str) -> float:
+        """An entry that is one number for the whole machine, SI."""
+        return float(self.array(entry, "machine"))
+
+    def nominal(self, entry: str) -> Array:
+        """The sheet's value without mismatch (for coefficients of profiles), SI."""
+        return np.asarray(self.spec.value(entry), dtype=float)
+
+    def array(self, entry: str, level: Level) -> Array:
+        """An entry at `level`, SI, with mismatch drawn at the level that the sheet names.
+
+        A value given for both arms is a list of two. A coarser draw is repeated over the finer level asked
+        for: one number for each arm becomes the same number for all of that arm's channels.
+
+        Raises:
+            ValueError: the sheet draws finer than the part's law can use.
+        """
+        drawn = self.spec[entry]
+        base = np.asarray(drawn.value, dtype=float)
+        built = base
+        if drawn.spread and self.serial is not None:
+            shape = self.shape(drawn.per)
+            normals = stream(self.serial, f"{self.machine}.{self.role}.{entry}").standard_normal(shape)
+            over = _stretch(base, len(shape)) if base.ndim else base
+            built = over + normals * (drawn.spread * np.abs(over) if drawn.spread_is_relative else drawn.spread)
+        target = self.shape(level)
+        if built.ndim == 1 and len(target) > 1 and built.shape[0] == target[-1] and drawn.per == "channel":
+            return np.broadcast_to(built, target).copy()
+        if built.ndim > len(target):
+            raise ValueError(f"{self.role}.{entry}: drawn per {drawn.per}, the law takes it per {level}")
+        return np.broadcast_to(_stretch(built, len(target)), target).copy()
+
+
+def _stretch(values: Array, ndim: int) -> Array:
+    """Append axes of length one, so that a leading (arm) axis lines up with that of a finer level."""
+    return values.reshape(values.shape + (1,) * (ndim - values.ndim)) if values.ndim else values
+
+
+def aperture(channels: int) -> Array:
+    """Normalised coordinate of each channel, x_i = (i - (n-1)/2)/(n/2), dimensionless, shape (n,)."""
+    return (np.arange(channels) - (channels - 1) / 2) / (channels / 2)

@@ -1,0 +1,130 @@
+"""Converters at the machine's border: the DAC that sets the drive and the digitiser that reads the node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aocsim.asbuilt import AsBuilt
+from aocsim.spec import EntrySpec
+
+Array = NDArray[np.float64]
+
+DAC_ENTRIES = {
+    "full_scale": EntrySpec("volt"),
+    "bits": EntrySpec("dimensionless"),
+    "update_time": EntrySpec("second"),
+}
+
+DIGITISER_ENTRIES = {
+    "sample_rate": EntrySpec("hertz"),
+    "samples": EntrySpec("dimensionless"),
+    "window_start": EntrySpec("second"),
+    "window_stop": EntrySpec("second"),
+    "input_scale": EntrySpec("volt/volt"),
+    "full_scale": EntrySpec("volt"),
+    "bits": EntrySpec("dimensionless"),
+    "effective_bits": EntrySpec("dimensionless"),
+    "rearm_time": EntrySpec("second"),
+    "transfer_time": EntrySpec("second"),
+}
+
+
+@dataclass(frozen=True)
+class Dac:
+    """Digital-to-analog converters, one a channel.
+
+    Attributes:
+        full_scale: V; outputs are clipped to +-full_scale.
+        bits: resolution; 0 for an ideal converter.
+        update_time: s.
+    """
+
+    full_scale: float
+    bits: int
+    update_time: float
+
+    @classmethod
+    def build(cls, part: AsBuilt) -> Dac:
+        """Read the converter's sheet."""
+        return cls(part.scalar("full_scale"), round(part.scalar("bits")), part.scalar("update_time"))
+
+    def response(self, volts: Array) -> Array:
+        """Clipped and rounded output, V."""
+        clipped = np.clip(volts, -self.full_scale, self.full_scale)
+        if not self.bits:
+            return np.asarray(clipped)
+        step = 2 * self.full_scale / 2**self.bits
+        top = self.full_scale - step
+        return np.asarray(np.minimum(np.round(clipped / step) * step, top))
+
+
+@dataclass(frozen=True)
+class Digitiser:
+    """Multichannel digitiser.
+
+    Attributes:
+        sample_rate: Hz.
+        samples: samples of a record.
+        window_start: s, first instant of the read-out window.
+        window_stop: s, last instant of it.
+        input_scale: node volts for each volt at the converter.
+        full_scale: V at the converter, range +-full_scale.
+        bits: resolution; 0 for an ideal converter.
+        effective_bits: noise and distortion as ENOB; inf for a noiseless one.
+        rearm_time: s.
+        transfer_time: s, record to host.
+    """
+
+    sample_rate: float
+    samples: int
+    window_start: float
+    window_stop: float
+    input_scale: float
+    full_scale: float
+    bits: int
+    effective_bits: float
+    rearm_time: float
+    transfer_time: float
+
+    @classmethod
+    def build(cls, part: AsBuilt) -> Digitiser:
+        """Read the digitiser's sheet."""
+        values = {entry: part.scalar(entry) for entry in DIGITISER_ENTRIES}
+        return cls(**{k: round(v) if k in ("samples", "bits") else v for k, v in values.items()})
+
+    @property
+    def times(self) -> Array:
+        """Sampling instants after the loop closes, (samples,) s, t_k = k / sample_rate."""
+        return np.arange(self.samples) / self.sample_rate
+
+    @property
+    def window(self) -> slice:
+        """Indices of the samples inside the read-out window, both ends included."""
+        tolerance = 1e-6
+        first = int(np.ceil(self.window_start * self.sample_rate - tolerance))
+        last = int(np.floor(self.window_stop * self.sample_rate + tolerance))
+        return slice(first, min(last, self.samples - 1) + 1)
+
+    @property
+    def noise(self) -> float:
+        """Converter noise beyond ideal quantisation, rms V at the node.
+
+        ENOB counts all error as that of an ideal converter, FS / (2^ENOB sqrt 12); the rounding itself is
+        applied to each sample, so its share is taken off.
+        """
+        span = 2 * self.full_scale * self.input_scale
+        total = (span / 2**self.effective_bits) ** 2 / 12
+        rounding = (span / 2**self.bits) ** 2 / 12 if self.bits else 0.0
+        return float(np.sqrt(max(total - rounding, 0.0)))
+
+    def quantise(self, node: Array) -> Array:
+        """Node volts as the converter reports them, clipped and rounded."""
+        span = self.full_scale * self.input_scale
+        clipped = np.clip(node, -span, span)
+        if not self.bits:
+            return np.asarray(clipped)
+        step = 2 * span / 2**self.bits
+        return np.asarray(np.minimum(np.round(clipped / step) * step, span - step))

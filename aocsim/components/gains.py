@@ -1,0 +1,89 @@
+r"""The electronic gains between detectors and node: beta on the difference of the arms, alpha on the loop.
+
+.. math:: g_j = \kappa_j\,\beta\,G\,(u^+_j - u^-_j) + o_j + \beta\,o'_j, \qquad
+    \text{node input} = g_j + \alpha_j z_j + \text{drive}_j
+
+u are the transimpedance amplifiers' voltages (the 1/n beside beta in the machine's notation is the optics' power
+split), G a fixed electrical gain, kappa_j the closed-loop gain of each
+channel. Both gains are set by digital potentiometers of finite resolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aocsim.asbuilt import AsBuilt
+from aocsim.spec import EntrySpec
+
+Array = NDArray[np.float64]
+
+ENTRIES = {
+    "electrical_gain": EntrySpec("dimensionless"),
+    "closed_loop_gain": EntrySpec("dimensionless", per=("machine", "channel")),
+    "beta_full_scale": EntrySpec("dimensionless"),
+    "beta_bits": EntrySpec("dimensionless"),
+    "alpha_bits": EntrySpec("dimensionless"),
+    "alpha_gain": EntrySpec("dimensionless", per=("machine", "channel")),
+    "offset": EntrySpec("volt", per=("machine", "channel")),
+    "offset_per_beta": EntrySpec("volt", per=("machine", "channel")),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Gains:
+    """As built.
+
+    Attributes:
+        electrical_gain: G.
+        closed_loop_gain: kappa_j, (n,).
+        beta_full_scale: largest beta.
+        beta_bits: resolution of beta.
+        alpha_bits: resolution of alpha over [0, 1].
+        alpha_gain: (n,), alpha that arrives over alpha that is set.
+        offset: o_j, (n,) V.
+        offset_per_beta: o'_j, (n,) V for each unit of beta.
+    """
+
+    electrical_gain: float
+    closed_loop_gain: Array
+    beta_full_scale: float
+    beta_bits: int
+    alpha_bits: int
+    alpha_gain: Array
+    offset: Array
+    offset_per_beta: Array
+
+    @classmethod
+    def build(cls, part: AsBuilt) -> Gains:
+        """Draw the gains of one machine."""
+        return cls(
+            electrical_gain=part.scalar("electrical_gain"),
+            closed_loop_gain=part.array("closed_loop_gain", "channel"),
+            beta_full_scale=part.scalar("beta_full_scale"),
+            beta_bits=round(part.scalar("beta_bits")),
+            alpha_bits=round(part.scalar("alpha_bits")),
+            alpha_gain=part.array("alpha_gain", "channel"),
+            offset=part.array("offset", "channel"),
+            offset_per_beta=part.array("offset_per_beta", "channel"),
+        )
+
+    def set_beta(self, beta: float) -> float:
+        """The nearest beta that the hardware can set."""
+        step = self.beta_full_scale / (2**self.beta_bits - 1)
+        return float(np.round(beta / step) * step)
+
+    def set_alpha(self, alpha: Array) -> Array:
+        """The nearest alpha in [0, 1] that the hardware can set, (n,)."""
+        top = 2**self.alpha_bits - 1
+        return np.asarray(np.round(np.asarray(alpha) * top) / top)
+
+    def node_gain(self, beta: float) -> Array:
+        """kappa_j beta G, (n,): volts at the node for each volt behind the transimpedance amplifier."""
+        return np.asarray(self.closed_loop_gain * beta * self.electrical_gain)
+
+    def node_offset(self, beta: float) -> Array:
+        """o_j + beta o'_j, (n,) V."""
+        return np.asarray(self.offset + beta * self.offset_per_beta)

@@ -1,0 +1,176 @@
+r"""GaN microLED on its bias, behind a compressive driver.
+
+Carrier balance of the active region (ABC model; S. Karpov, Opt. Quantum Electron. 47, 1293 (2015)):
+
+.. math::
+
+    I/\mathcal{A} = q d\,(A n + B n^2 + C n^3), \qquad
+    P = \eta_{ext}\,\frac{h c}{\lambda}\,\mathcal{A} d\, B n^2                                             (1)
+
+    1/\tau_d = A + 2 B n + 3 C n^2, \qquad f_{3dB} = 1/(2\pi\tau_d)                                        (2)
+
+The driver turns the pair's voltage v into current around the bias:
+
+.. math:: I = I_b + G\,v\,(1 - \kappa v^2)                                                                (3)
+
+The ABC law alone explains the quadratic term of the measured light-voltage law, not its cubic one, which is
+the driver's compression kappa.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aocsim.asbuilt import AsBuilt
+from aocsim.constants import ELEMENTARY_CHARGE, PLANCK, SPEED_OF_LIGHT
+from aocsim.law import Law
+from aocsim.spec import EntrySpec
+
+Array = NDArray[np.float64]
+
+ENTRIES = {
+    "recombination_a": EntrySpec("1/second"),
+    "recombination_b": EntrySpec("meter**3/second"),
+    "recombination_c": EntrySpec("meter**6/second"),
+    "active_thickness": EntrySpec("meter"),
+    "emitter_diameter": EntrySpec("meter"),
+    "wavelength": EntrySpec("meter"),
+    "external_efficiency": EntrySpec("dimensionless", per=("machine", "arm")),
+    "bias_current": EntrySpec("ampere", per=("machine", "arm")),
+    "driver_transconductance": EntrySpec("ampere/volt", per=("machine", "arm")),
+    "driver_compression": EntrySpec("1/volt**2", per=("machine", "arm")),
+    "thermal_droop": EntrySpec("1/kelvin"),
+    "temperature_rise": EntrySpec("kelvin"),
+}
+
+DRIVE_LIMIT = 0.32  # V: half-width of the law's table; the pair's swing with mismatch stays below 0.26 V
+
+
+@dataclass(frozen=True)
+class AbcDiode:
+    """The emitter alone: equations (1) and (2).
+
+    Attributes:
+        a: Shockley-Read-Hall coefficient A, 1/s.
+        b: radiative coefficient B, m^3/s.
+        c: Auger coefficient C, m^6/s.
+        thickness: active layer d, m.
+        area: emitter area, m^2.
+        photon_energy: h c / lambda, J.
+        external_efficiency: extracted and collected part of the emitted photons, times thermal droop.
+    """
+
+    a: float
+    b: float
+    c: float
+    thickness: float
+    area: float
+    photon_energy: float
+    external_efficiency: float
+
+    def density(self, current: Array | float) -> Array:
+        """Carrier density n, 1/m^3, for a drive current >= 0 in A: Newton on equation (1) in ln n."""
+        wanted = np.asarray(current, dtype=float) / (ELEMENTARY_CHARGE * self.thickness * self.area)
+        rate = np.where(wanted > 0, wanted, 1.0)
+        n = np.minimum(rate / self.a, np.minimum(np.sqrt(rate / self.b), np.cbrt(rate / self.c)))
+        for _ in range(60):
+            value = self.a * n + self.b * n**2 + self.c * n**3
+            step = (rate - value) / (self.a * n + 2 * self.b * n**2 + 3 * self.c * n**3)
+            n = n * np.exp(np.clip(step, -2, 2))
+            if np.all(np.abs(step) < 1e-14):
+                break
+        return np.where(wanted > 0, n, 0.0)
+
+    def power(self, current: Array | float) -> Array:
+        """Optical power, W, for a drive current in A; a reverse current emits nothing."""
+        n = self.density(np.maximum(current, 0.0))
+        volume = self.thickness * self.area
+        return np.asarray(self.external_efficiency * self.photon_energy * volume * self.b * n**2)
+
+    def slope(self, current: Array | float) -> Array:
+        """dP/dI, W/A: (h c / lambda q) eta_ext 2 B n / (A + 2 B n + 3 C n^2)."""
+        n = self.density(np.maximum(current, 0.0))
+        share = 2 * self.b * n / (self.a + 2 * self.b * n + 3 * self.c * n**2)
+        return np.asarray(self.external_efficiency * self.photon_energy / ELEMENTARY_CHARGE * share)
+
+    def bandwidth(self, current: Array | float) -> Array:
+        """Equation (2): small-signal -3 dB frequency, Hz."""
+        n = self.density(current)
+        return np.asarray((self.a + 2 * self.b * n + 3 * self.c * n**2) / (2 * np.pi))
+
+
+@dataclass(frozen=True)
+class MicroLed:
+    """As built: one emitter and driver law for each arm, common to the arm's channels.
+
+    Per-channel differences of efficiency are part of the optics' row efficiency, as in the measured machine.
+
+    Attributes:
+        diodes: the emitter of the + arm and of the - arm.
+        bias_current: I_b, A, for each arm.
+        transconductance: G, A/V, for each arm.
+        compression: kappa, 1/V^2, for each arm.
+    """
+
+    diodes: tuple[AbcDiode, AbcDiode]
+    bias_current: tuple[float, float]
+    transconductance: tuple[float, float]
+    compression: tuple[float, float]
+
+    @classmethod
+    def build(cls, part: AsBuilt) -> MicroLed:
+        """Draw the emitters of one machine."""
+        efficiency = part.array("external_efficiency", "arm")
+        efficiency = efficiency * (1 + part.scalar("thermal_droop") * part.scalar("temperature_rise"))
+        area = np.pi * part.scalar("emitter_diameter") ** 2 / 4
+        first, second = (
+            AbcDiode(
+                a=part.scalar("recombination_a"),
+                b=part.scalar("recombination_b"),
+                c=part.scalar("recombination_c"),
+                thickness=part.scalar("active_thickness"),
+                area=area,
+                photon_energy=PLANCK * SPEED_OF_LIGHT / part.scalar("wavelength"),
+                external_efficiency=float(value),
+            )
+            for value in efficiency
+        )
+        bias, gain, compression = (
+            part.array(entry, "arm") for entry in ("bias_current", "driver_transconductance", "driver_compression")
+        )
+        return cls(
+            (first, second),
+            (float(bias[0]), float(bias[1])),
+            (float(gain[0]), float(gain[1])),
+            (float(compression[0]), float(compression[1])),
+        )
+
+    def current(self, arm: int, v: Array) -> Array:
+        """Drive current, A: equation (3)."""
+        v = np.asarray(v, dtype=float)
+        return np.asarray(self.bias_current[arm] + self.transconductance[arm] * v * (1 - self.compression[arm] * v * v))
+
+    def bias_power(self, arm: int) -> float:
+        """Optical power at v = 0, W."""
+        return float(self.diodes[arm].power(self.bias_current[arm]))
+
+    def law(self, arm: int) -> Law:
+        """v [V] -> optical power above the bias light [W], as a table."""
+        diode, gain, kappa = self.diodes[arm], self.transconductance[arm], self.compression[arm]
+        limit = min(DRIVE_LIMIT, 0.95 / np.sqrt(3 * kappa)) if kappa > 0 else DRIVE_LIMIT
+
+        def power(v: Array) -> Array:
+            return np.asarray(diode.power(self.current(arm, v)) - self.bias_power(arm))
+
+        def slope(v: Array) -> Array:
+            current = self.current(arm, v)
+            return np.where(current > 0, diode.slope(current) * gain * (1 - 3 * kappa * v * v), 0.0)
+
+        return Law.tabulate(f"microLED ({'+-'[arm]} arm)", power, slope, -limit, limit)
+
+    def bandwidth(self, arm: int) -> float:
+        """Small-signal -3 dB frequency at the bias, Hz."""
+        return float(self.diodes[arm].bandwidth(self.bias_current[arm]))

@@ -1,0 +1,151 @@
+r"""Fan-out and fan-in optics: from emitters to modulator pixels to detectors.
+
+Light of emitter i reaches pixel (i, j) with the row efficiency r_i and detector j with the column profile c_j;
+structure that is not a product of a row and a column law stays as a factor for each pixel:
+
+.. math:: \eta_{ji} = \frac{T}{n}\, r_i\, c_j\, (1 + \epsilon_{ji}), \qquad
+    r_i = \sum_k a_k x_i^k,\quad c_j = c_0 e^{-x_j^2/2 s^2}                                                (1)
+
+Imaging errors grow away from the optical axis and push light outwards. Detector j receives, beside its own
+light L_j, the neighbours' (E towards the earlier, L towards the later detector):
+
+.. math:: S_j = L_j + E_{j+1} L_{j+1} + \Lambda_{j-1} L_{j-1}                                             (2)
+
+Direct light of emitter j that no pixel has modulated falls on detector j. All profiles are functions of the
+normalised aperture coordinate x in (-1, 1), so that machines of any channel count build.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aocsim.asbuilt import AsBuilt, aperture
+from aocsim.seeds import stream
+from aocsim.spec import EntrySpec
+
+Array = NDArray[np.float64]
+
+ENTRIES = {
+    "throughput": EntrySpec("dimensionless", per=("machine", "arm")),
+    "row_profile": EntrySpec("dimensionless", shape=0),
+    "row_ripple": EntrySpec("dimensionless", per=("machine", "channel")),
+    "row_arm_ripple": EntrySpec("dimensionless", per=("machine", "channel_arm")),
+    "dead_fraction": EntrySpec("dimensionless"),
+    "column_amplitude": EntrySpec("dimensionless", shape=2, per=("machine", "arm")),
+    "column_width": EntrySpec("dimensionless", per=("machine", "arm")),
+    "column_ripple": EntrySpec("dimensionless", per=("machine", "channel_arm")),
+    "pixel_structure": EntrySpec("dimensionless", per=("machine", "pixel")),
+    "crosstalk_centre": EntrySpec("dimensionless", per=("machine", "arm")),
+    "crosstalk_to_earlier": EntrySpec("dimensionless", per=("machine", "arm")),
+    "crosstalk_to_later": EntrySpec("dimensionless", per=("machine", "arm")),
+    "crosstalk_inward": EntrySpec("dimensionless", per=("machine", "arm")),
+    "crosstalk_exponent": EntrySpec("dimensionless"),
+    "crosstalk_ripple": EntrySpec("dimensionless", per=("machine", "channel_arm")),
+    "direct_centre": EntrySpec("dimensionless", per=("machine", "channel_arm")),
+    "direct_edge": EntrySpec("dimensionless"),
+}
+
+INWARD_EXPONENT = 4.0  # the little light that goes inwards is confined to the outermost channels
+
+
+@dataclass(frozen=True, eq=False)
+class Optics:
+    """As built. Arrays are [arm, output j, input i] or [arm, channel].
+
+    Attributes:
+        throughput: T, (2,), part of an emitter's light that its row would put on all detectors together.
+        row: r_i, (2, n).
+        column: c_j, (2, n).
+        structure: 1 + eps_ji, (2, n, n).
+        crosstalk: equation (2) as a matrix on the detectors' light, (2, n, n).
+        direct: part of emitter j's light, in units of r_j T/n, that reaches detector j unmodulated, (2, n).
+        dead: inputs whose emitter gives no light, sorted channel numbers.
+    """
+
+    throughput: Array
+    row: Array
+    column: Array
+    structure: Array
+    crosstalk: Array
+    direct: Array
+    dead: tuple[int, ...]
+
+    @classmethod
+    def build(cls, part: AsBuilt) -> Optics:
+        """Draw the optics of one machine."""
+        n = part.channels
+        x = aperture(n)
+        row = np.polynomial.polynomial.polyval(x, np.atleast_1d(part.nominal("row_profile")))
+        row = row * part.array("row_ripple", "channel_arm") * part.array("row_arm_ripple", "channel_arm")
+        dead = _dead_inputs(part)
+        row[:, list(dead)] = 0.0
+        width = part.array("column_width", "arm")[:, None]
+        column = part.array("column_amplitude", "arm")[:, None] * np.exp(-(x**2) / (2 * width**2))
+        column = column * part.array("column_ripple", "channel_arm")
+        direct_centre = part.array("direct_centre", "channel_arm")
+        direct_nominal = float(part.nominal("direct_centre"))
+        edge_over_centre = part.scalar("direct_edge") / direct_nominal if direct_nominal else 0.0
+        return cls(
+            throughput=part.array("throughput", "arm"),
+            row=np.maximum(row, 0.0),
+            column=np.maximum(column, 0.0),
+            structure=np.maximum(part.array("pixel_structure", "pixel"), 0.0),
+            crosstalk=_crosstalk(part, x),
+            direct=np.maximum(direct_centre * (1 + (edge_over_centre - 1) * x**2), 0.0),
+            dead=dead,
+        )
+
+    def fan(self) -> Array:
+        """Light path of equation (1) without the modulator, T replaced by throughput/n, (2, n, n) as [arm, j, i]."""
+        split = self.throughput[:, None, None] / self.row.shape[1]
+        return np.asarray(split * self.column[:, :, None] * self.row[:, None, :] * self.structure)
+
+    def collect(self, light: Array) -> Array:
+        """Apply crosstalk, equation (2), to (..., 2, n, inputs): light before to light on the detectors."""
+        c = self.crosstalk
+        n = c.shape[-1]
+        k = np.arange(n - 1)
+        out = light * c[:, np.arange(n), np.arange(n)][:, :, None]
+        out[..., :-1, :] += c[:, k, k + 1][:, :, None] * light[..., 1:, :]
+        out[..., 1:, :] += c[:, k + 1, k][:, :, None] * light[..., :-1, :]
+        return np.asarray(out)
+
+    def direct_matrix(self) -> Array:
+        """Light path around the modulator, (2, n, n), diagonal."""
+        n = self.direct.shape[1]
+        out = np.zeros((2, n, n))
+        alive = self.throughput[:, None] / n * self.direct * self.row
+        out[:, np.arange(n), np.arange(n)] = alive
+        return out
+
+
+def _dead_inputs(part: AsBuilt) -> tuple[int, ...]:
+    count = round(part.scalar("dead_fraction") * part.channels)
+    if part.serial is None or not count:
+        return ()
+    rng = stream(part.serial, f"{part.machine}.{part.role}.dead_fraction")
+    return tuple(sorted(int(i) for i in rng.choice(part.channels, size=count, replace=False)))
+
+
+def _crosstalk(part: AsBuilt, x: Array) -> Array:
+    n = part.channels
+    exponent = part.scalar("crosstalk_exponent")
+    centre = part.array("crosstalk_centre", "arm")[:, None]
+    inward = part.array("crosstalk_inward", "arm")[:, None]
+    ripple = part.array("crosstalk_ripple", "channel_arm")
+    out = np.zeros((2, n, n))
+    out[:, np.arange(n), np.arange(n)] = 1.0
+    k = np.arange(n - 1)
+    for entry, side in (("crosstalk_to_earlier", -x), ("crosstalk_to_later", x)):
+        edge = part.array(entry, "arm")[:, None]
+        outward = centre + (edge - centre) * np.maximum(side, 0.0) ** exponent
+        ratio = (outward + inward * np.maximum(-side, 0.0) ** INWARD_EXPONENT) * ripple
+        ratio = np.maximum(ratio, 0.0)
+        if entry == "crosstalk_to_earlier":
+            out[:, k, k + 1] = ratio[:, 1:]
+        else:
+            out[:, k + 1, k] = ratio[:, :-1]
+    return out

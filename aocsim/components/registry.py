@@ -1,0 +1,38 @@
+"""Which laws exist, what their sheets must hold, and which roles a machine fills with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aocsim.components import converters, gains, microled, node, optics, pair, photodetector, poles, slm
+from aocsim.spec import EntrySpec
+
+ROLES: Mapping[str, str] = {
+    "pair": "pair",
+    "led": "microled",
+    "optics": "optics",
+    "slm": "slm",
+    "detector": "photodetector",
+    "gains": "gains",
+    "node": "node",
+    "poles": "poles",
+    "dac": "dac",
+    "digitiser": "digitiser",
+}
+"""Role in a machine -> law of the part that fills it."""
+
+
+def laws() -> Mapping[str, Mapping[str, EntrySpec]]:
+    """Law -> the entries of its sheets."""
+    return {
+        "pair": pair.ENTRIES,
+        "microled": microled.ENTRIES,
+        "optics": optics.ENTRIES,
+        "slm": slm.ENTRIES,
+        "photodetector": photodetector.ENTRIES,
+        "gains": gains.ENTRIES,
+        "node": node.ENTRIES,
+        "poles": poles.ENTRIES,
+        "dac": converters.DAC_ENTRIES,
+        "digitiser": converters.DIGITISER_ENTRIES,
+    }

@@ -1,0 +1,114 @@
+r"""Spatial light modulator: parallel-aligned liquid crystal on silicon between polarisers, in reflection.
+
+Intensity transmission of a pixel with retardance Gamma between crossed polarisers at 45 degrees (A. Yariv and
+P. Yeh, *Optical Waves in Crystals*, section 5.1), with a finite contrast and light that no pixel controls:
+
+.. math:: T(\Gamma) = T_{max}\left[\sin^2(\Gamma/2) + 1/CR + b\right]                                     (1)
+
+A look-up table linearises the panel: a grey level g of G sets Gamma = 2 s asin(sqrt(g/G)), where s = 1 would
+make T proportional to g. A panel over-driven by s = 1.055 shows the concave residual law
+a w^2 + b w + c that is measured on the real machine.
+
+Signed weights: the sign chooses the arm, the magnitude the grey level; the other arm's pixel stays dark.
+
+Flicker: the digital drive makes the retardance wobble by sigma_G, slowly against one solve, so that
+
+.. math:: \delta T = T_{max}\,\sigma_G \sqrt{\tau(1-\tau)}, \qquad \tau = \sin^2(\Gamma/2)                (2)
+
+is frozen in a solve and independent between solves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aocsim.asbuilt import AsBuilt
+from aocsim.spec import EntrySpec
+
+Array = NDArray[np.float64]
+
+ENTRIES = {
+    "transmission": EntrySpec("dimensionless", per=("machine", "arm")),
+    "contrast": EntrySpec("dimensionless", per=("machine", "arm", "channel", "channel_arm", "pixel")),
+    "stray_light": EntrySpec("dimensionless", shape=2, per=("machine", "arm", "channel_arm")),
+    "retardance_scale": EntrySpec("dimensionless", per=("machine", "arm", "channel_arm")),
+    "bits": EntrySpec("dimensionless"),
+    "flicker": EntrySpec("radian"),
+    "flicker_common": EntrySpec("dimensionless"),
+    "frame_time": EntrySpec("second"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Slm:
+    """As built: one panel for each arm. Arrays are [arm, output j, input i].
+
+    Attributes:
+        transmission: T_max, (2,).
+        inverse_contrast: 1/CR, (2, n, n).
+        stray_light: b, (2, n): light that passes beside the modulation, for each column.
+        retardance_scale: s, (2, n).
+        bits: magnitude bits of the drive.
+        flicker: sigma_G, rad, independent for each pixel and solve.
+        flicker_common: relative wobble common to an arm, for each solve.
+        frame_time: s.
+    """
+
+    transmission: Array
+    inverse_contrast: Array
+    stray_light: Array
+    retardance_scale: Array
+    bits: int
+    flicker: float
+    flicker_common: float
+    frame_time: float
+
+    @classmethod
+    def build(cls, part: AsBuilt) -> Slm:
+        """Draw the panels of one machine."""
+        return cls(
+            transmission=part.array("transmission", "arm"),
+            inverse_contrast=1.0 / np.maximum(part.array("contrast", "pixel"), 1.0),
+            stray_light=np.maximum(part.array("stray_light", "channel_arm"), 0.0),
+            retardance_scale=part.array("retardance_scale", "channel_arm"),
+            bits=round(part.scalar("bits")),
+            flicker=part.scalar("flicker"),
+            flicker_common=part.scalar("flicker_common"),
+            frame_time=part.scalar("frame_time"),
+        )
+
+    @property
+    def levels(self) -> int:
+        """Number of the highest grey level G = 2^bits - 1."""
+        return int(2**self.bits - 1)
+
+    def modulated(self, weight: Array) -> Array:
+        """tau = sin^2(s asin sqrt(w)) for commanded weights w = g/G in [0, 1], (2, n, n)."""
+        return np.asarray(np.sin(self.retardance_scale[:, :, None] * np.arcsin(np.sqrt(weight))) ** 2)
+
+    def dark(self) -> Array:
+        """Transmission at w = 0 over T_max, 1/CR + b, (2, n, n)."""
+        return np.asarray(self.inverse_contrast + self.stray_light[:, :, None])
+
+    def response(self, weight: Array) -> Array:
+        """Transmission of equation (1) for commanded weights in [0, 1], (2, n, n)."""
+        return np.asarray(self.transmission[:, None, None] * (self.modulated(weight) + self.dark()))
+
+    def top(self) -> Array:
+        """Largest commanded weight that is still on the rising side, (2, n): retardance pi or full drive."""
+        scale = self.retardance_scale
+        return np.where(scale > 1, np.sin(np.pi / 2 / np.maximum(scale, 1.0)) ** 2, 1.0)
+
+    def invert(self, transmission: Array) -> Array:
+        """Commanded weight for a wanted transmission (2, n, n); clipped to what the pixel reaches."""
+        tau = np.clip(transmission / self.transmission[:, None, None] - self.dark(), 0.0, 1.0)
+        angle = np.arcsin(np.sqrt(tau)) / self.retardance_scale[:, :, None]
+        return np.asarray(np.clip(np.sin(angle) ** 2, 0.0, self.top()[:, :, None]))
+
+    def wobble(self, weight: Array) -> Array:
+        """Standard deviation of the transmission from pixel flicker, equation (2), (2, n, n)."""
+        tau = self.modulated(weight)
+        return np.asarray(self.transmission[:, None, None] * self.flicker * np.sqrt(tau * (1 - tau)))

@@ -1,0 +1,1 @@
+"""Analog diffusion models: network, block operator, samplers, data sets and training."""

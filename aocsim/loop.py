@@ -1,0 +1,280 @@
+r"""The continuous-time loop composed from stages: right-hand side, jacobian, noise.
+
+Every arm takes the node voltage z, passes it through its stages and adds its output to the node; the node's
+stages end with the dominant pole, whose state is z:
+
+.. math:: \dot z = r\,\bigl[A\bigl(\textstyle\sum_{a} f_a(z) + u\bigr) - z\bigr]
+
+Poles inside an arm add states behind z, in the order of the arms. The loop knows stages, never parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aocsim.stages import Affine, Elementwise, Noise, Pole, Scale, Stage, fold
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One path from the node back to the node.
+
+    Attributes:
+        name: for messages.
+        stages: in signal order. Arms that begin with the same stage objects evaluate them once.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One evaluation: `stage` on register `source` into register `target`; a pole owns a block of states."""
+
+    stage: Stage
+    source: int
+    target: int
+    block: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """A composed loop for one solve or, with stages that carry a leading axis, for one loop a solve.
+
+    Attributes:
+        channels: n.
+        arms: paths from node to node.
+        node: stages behind the sum of arms and drive; the last is the dominant Pole.
+        fast_noise: (n,) V^2, variance that noise far above the loop's band adds to each sample of z,
+            independent from sample to sample; it does not pass around the loop.
+    """
+
+    channels: int
+    arms: tuple[Arm, ...]
+    node: tuple[Stage, ...]
+    fast_noise: Array | float = 0.0
+    _fast: tuple[_Step, ...] = field(init=False, repr=False)
+    _full: tuple[_Step, ...] = field(init=False, repr=False)
+    _sums: tuple[tuple[int, ...], tuple[int, ...]] = field(init=False, repr=False)
+    blocks: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not self.node or not isinstance(self.node[-1], Pole):
+            raise ValueError("the node's last stage must be its dominant pole")
+        full, full_sum, blocks = _plan(self.arms, self.node)
+        arms = tuple(Arm(a.name, _merged(a.stages)) for a in self.arms)
+        fast, fast_sum, _ = _plan(arms, _merged(self.node))
+        for name, value in (("_full", full), ("_fast", fast), ("_sums", (full_sum, fast_sum)), ("blocks", blocks)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def states(self) -> int:
+        """Number of states N of one solve: n for each pole."""
+        return self.blocks * self.channels
+
+    def rhs(self, state: Array, drive: Array) -> Array:
+        """d(state)/dt in V/s.
+
+        Args:
+            state: (..., N), the first n entries the node voltages, V.
+            drive: (..., n), V added at the node.
+        """
+        n = self.channels
+        rate = np.empty_like(state)
+        registers: dict[int, Array] = {0: state[..., :n]}
+        arm_outputs = self._sums[1]
+        for step in self._fast:
+            if step.source == _SUM:
+                x = drive + registers[arm_outputs[0]]
+                for register in arm_outputs[1:]:
+                    x += registers[register]
+            else:
+                x = registers[step.source]
+            stage = step.stage
+            if isinstance(stage, Pole):
+                y = state[..., step.block * n : (step.block + 1) * n]
+                rate[..., step.block * n : (step.block + 1) * n] = stage.rate * (x - y)
+                registers[step.target] = y
+            elif not isinstance(stage, Noise):
+                registers[step.target] = stage.response(x)
+        return rate
+
+    def arm_output(self, name: str, node: Array) -> Array:
+        """What an arm adds to the node, V, for constant node voltages (..., n) V; its poles have settled.
+
+        Raises:
+            KeyError: no arm of this name.
+        """
+        x = node
+        for stage in {arm.name: arm for arm in self.arms}[name].stages:
+            if not isinstance(stage, Pole | Noise):
+                x = stage.response(x)
+        return x
+
+    def linearise(self, state: Array, drive: Array) -> tuple[Array, Array]:
+        r"""Jacobian and diffusion of the loop, d(delta)/dt = A delta + white noise with covariance D dt.
+
+        Args:
+            state: (..., N).
+            drive: (..., n).
+
+        Returns:
+            A (..., N, N) in 1/s, and D (..., N, N) in V^2/s: half the one-sided density of each noise source,
+            carried through the stages behind it.
+        """
+        n, total = self.channels, self.states
+        lead = state.shape[:-1]
+        jacobian = np.zeros((*lead, total, total))
+        diffusion = np.zeros((*lead, total, total))
+        values: dict[int, Array] = {0: state[..., :n]}
+        tangents: dict[int, _Tangent] = {0: _Tangent({0: np.ones((*lead, n))})}
+        densities: dict[int, Array] = {}
+        sources: dict[int, list[tuple[int, Array]]] = {}
+        for step in self._full:
+            if step.source == _SUM:
+                x = drive + sum(values[r] for r in self._sums[0])
+                tangent = _Tangent.total([tangents[r] for r in self._sums[0]])
+            else:
+                x, tangent = values[step.source], tangents[step.source]
+            stage = step.stage
+            if isinstance(stage, Pole):
+                rows = slice(step.block * n, (step.block + 1) * n)
+                for key, part in tangent.blocks.items():
+                    rated = part * (stage.rate if part.ndim == len(lead) + 1 else stage.rate[:, None])
+                    if key >= 0:
+                        jacobian[..., rows, key * n : (key + 1) * n] += _dense(rated, lead)
+                    else:
+                        sources.setdefault(key, []).append((step.block, _dense(rated, lead)))
+                jacobian[..., rows, rows] -= np.diag(stage.rate)
+                y = state[..., rows]
+                tangent = _Tangent({step.block: np.ones((*lead, n))})
+            elif isinstance(stage, Noise):
+                y = x
+                key = -1 - len(densities)
+                densities[key] = np.broadcast_to(stage.density(x) / 2, (*lead, n))
+                tangent = _Tangent({**tangent.blocks, key: np.ones((*lead, n))})
+            else:
+                y = stage.response(x)
+                tangent = tangent.through(stage, x)
+            values[step.target], tangents[step.target] = y, tangent
+        for key, reached in sources.items():
+            weighted = [(block, gain * densities[key][..., None, :]) for block, gain in reached]
+            for i, left in weighted:
+                for j, right in reached:
+                    cell = np.matmul(left, np.swapaxes(right, -1, -2))
+                    diffusion[..., i * n : (i + 1) * n, j * n : (j + 1) * n] += cell
+        return jacobian, diffusion
+
+    def select(self, solve: int) -> Loop:
+        """The loop of one solve of a batch."""
+        arms = tuple(Arm(a.name, tuple(self._one(stage, solve) for stage in a.stages)) for a in self.arms)
+        return Loop(self.channels, arms, tuple(self._one(stage, solve) for stage in self.node), self.fast_noise)
+
+    def _one(self, stage: Stage, solve: int) -> Stage:
+        if isinstance(stage, Affine) and stage.matrix.ndim == 3:
+            offset = np.asarray(stage.offset)
+            return Affine(stage.matrix[solve], offset[solve] if offset.ndim == 2 else offset)
+        return stage
+
+    def jacobian(self, state: Array, drive: Array) -> Array:
+        """A of `linearise` alone, (..., N, N) in 1/s."""
+        return self.linearise(state, drive)[0]
+
+
+_SUM = -1
+
+
+def _merged(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Fold neighbouring linear stages into one and leave noise out: what the noiseless solver evaluates."""
+    out: list[Stage] = []
+    for stage in stages:
+        if isinstance(stage, Noise):
+            continue
+        if out and isinstance(stage, Affine | Scale) and isinstance(out[-1], Affine | Scale):
+            out[-1] = fold(out[-1], stage)
+        else:
+            out.append(stage)
+    return tuple(out)
+
+
+def _plan(
+    arms: Sequence[Arm], node: Sequence[Stage]
+) -> tuple[tuple[_Step, ...], tuple[int, ...], int]:
+    """Evaluation order with common beginnings evaluated once; register 0 is z, block 0 the node's pole."""
+    steps: list[_Step] = []
+    outputs: list[int] = []
+    known: dict[tuple[int, ...], int] = {(): 0}
+    registers, blocks = 0, 1
+    for arm in arms:
+        path: tuple[int, ...] = ()
+        for stage in arm.stages:
+            source, path = known[path], (*path, id(stage))
+            if path in known:
+                continue
+            registers += 1
+            block = -1
+            if isinstance(stage, Pole):
+                block, blocks = blocks, blocks + 1
+            steps.append(_Step(stage, source, registers, block))
+            known[path] = registers
+        outputs.append(known[path])
+    source = _SUM
+    for i, stage in enumerate(node):
+        registers += 1
+        last = i == len(node) - 1
+        steps.append(_Step(stage, source, registers, 0 if last else -1))
+        source = registers
+    return tuple(steps), tuple(outputs), blocks
+
+
+@dataclass(frozen=True, eq=False)
+class _Tangent:
+    """Derivative of a signal to each block of states (key >= 0) and each noise source (key < 0).
+
+    A block is (..., n) while it is diagonal and (..., n, n) behind a matrix.
+    """
+
+    blocks: dict[int, Array]
+
+    def through(self, stage: Elementwise | Affine | Scale, x: Array) -> _Tangent:
+        out: dict[int, Array] = {}
+        for key, part in self.blocks.items():
+            diagonal = part.ndim == x.ndim
+            if isinstance(stage, Affine):
+                out[key] = stage.matrix * part[..., None, :] if diagonal else np.matmul(stage.matrix, part)
+            else:
+                slope = stage.slope(x) if isinstance(stage, Elementwise) else np.asarray(stage.gain)
+                out[key] = slope * part if diagonal else np.broadcast_to(slope, x.shape)[..., None] * part
+        return _Tangent(out)
+
+    @staticmethod
+    def total(parts: Sequence[_Tangent]) -> _Tangent:
+        out: dict[int, Array] = {}
+        for part in parts:
+            for key, value in part.blocks.items():
+                if key not in out:
+                    out[key] = value
+                    continue
+                first, second = out[key], value
+                if first.ndim != second.ndim:
+                    lead = min((first, second), key=lambda a: a.ndim).shape[:-1]
+                    first, second = _dense(first, lead), _dense(second, lead)
+                out[key] = first + second
+        return _Tangent(out)
+
+
+def _dense(part: Array, lead: tuple[int, ...]) -> Array:
+    """A block as a full matrix (..., n, n)."""
+    if part.ndim > len(lead) + 1:
+        return part
+    n = part.shape[-1]
+    out = np.zeros((*part.shape, n))
+    out[..., np.arange(n), np.arange(n)] = part
+    return out

@@ -1,0 +1,107 @@
+"""A machine as built: the parts of a machine sheet with one serial's mismatch drawn onto them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aocsim.asbuilt import AsBuilt
+from aocsim.components.converters import Dac, Digitiser
+from aocsim.components.gains import Gains
+from aocsim.components.microled import MicroLed
+from aocsim.components.node import SummingNode
+from aocsim.components.optics import Optics
+from aocsim.components.pair import DifferentialPair
+from aocsim.components.photodetector import Photodetector
+from aocsim.components.poles import Poles
+from aocsim.components.slm import Slm
+from aocsim.law import Law
+from aocsim.spec import MachineSpec
+
+Array = NDArray[np.float64]
+
+ACTIVATION_RANGE = 12.0  # network units: half-width of the nominal activation's table, past the node's rails
+
+
+@dataclass(frozen=True, eq=False)
+class Machine:
+    """One machine: name, serial and its parts as built.
+
+    Attributes:
+        name: name of the machine's sheet.
+        serial: serial number; None for the nominal machine without mismatch.
+        channels: n.
+    """
+
+    name: str
+    serial: int | None
+    channels: int
+    pair: DifferentialPair
+    led: MicroLed
+    optics: Optics
+    slm: Slm
+    detector: Photodetector
+    gains: Gains
+    node: SummingNode
+    poles: Poles
+    dac: Dac
+    digitiser: Digitiser
+
+    @classmethod
+    def build(cls, spec: MachineSpec, serial: int | None) -> Machine:
+        """Draw the machine of this serial number; the same name and serial give the same machine anywhere."""
+
+        def part(role: str) -> AsBuilt:
+            return AsBuilt(spec.parts[role], spec.name, role, serial, spec.channels)
+
+        return cls(
+            name=spec.name,
+            serial=serial,
+            channels=spec.channels,
+            pair=DifferentialPair.build(part("pair")),
+            led=MicroLed.build(part("led")),
+            optics=Optics.build(part("optics")),
+            slm=Slm.build(part("slm")),
+            detector=Photodetector.build(part("detector")),
+            gains=Gains.build(part("gains")),
+            node=SummingNode.build(part("node")),
+            poles=Poles.build(part("poles")),
+            dac=Dac.build(part("dac")),
+            digitiser=Digitiser.build(part("digitiser")),
+        )
+
+    def arm_activation(self, arm: int, z: Array) -> Array:
+        """Optical power above the bias light, W, of one arm's emitters for node voltages z (..., n), V."""
+        return self.led.law(arm).response(self.pair.stage().response(z))
+
+
+def nominal_activation(spec: MachineSpec) -> Law:
+    """The nonlinearity that a network for this machine is trained on, in network units.
+
+    s(y) = (p(v(V y)) - p(v(0))) / slope at 0, where v is the pair, p the emitter's light averaged over both
+    arms, all nominal, and V the pair's knee voltage: one unit stands on the knee, and s has unit slope at 0.
+    """
+    nominal = Machine.build(spec, serial=None)
+    pair, knee, n = nominal.pair.stage(), nominal.pair.knee, nominal.channels
+    leds = [nominal.led.law(arm) for arm in (0, 1)]
+    rest = np.zeros((1, n))
+    slope = np.mean([led.slope(pair.response(rest)) for led in leds]) * float(np.mean(pair.slope(rest)))
+    dark = np.mean([led.response(pair.response(rest)) for led in leds])
+
+    def volts(y: Array) -> Array:
+        return np.repeat(knee * y[:, None], n, axis=1)
+
+    def response(y: Array) -> Array:
+        v = pair.response(volts(y))[:, 0]
+        return np.asarray((np.mean([led.response(v) for led in leds], axis=0) - dark) / (slope * knee))
+
+    def derivative(y: Array) -> Array:
+        v = pair.response(volts(y))[:, 0]
+        light = np.mean([led.slope(v) for led in leds], axis=0)
+        return np.asarray(light * pair.slope(volts(y))[:, 0] / slope)
+
+    return Law.tabulate(
+        f"nominal activation of {spec.name}", response, derivative, -ACTIVATION_RANGE, ACTIVATION_RANGE
+    )

@@ -1,0 +1,252 @@
+"""Pictures of results. Each takes a Dataset as `record` writes it and stands alone: title, axes with units, legend."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aocsim.output import write_atomically
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, distinguishable with every common colour vision
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#F0E442",
+)
+Array = NDArray[np.float64]
+GREY = "#8a8a8a"
+RESOURCE_COLOURS = {"slm": PURPLE, "dac": ORANGE, "loop": BLUE, "digitiser": GREEN, "host": VERMILION}
+RESOURCE_NAMES = {"slm": "modulator", "dac": "DACs", "loop": "loop", "digitiser": "digitiser", "host": "host link"}
+GRID_COLUMNS, GRID_ROWS = 6, 5
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+    "legend.frameon": False,
+    "savefig.dpi": 160,
+}
+
+
+def write_pictures(data: xarray.Dataset, folder: Path) -> list[Path]:
+    """Draw and write all pictures of a "sample" result, each complete or not at all."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    drawings: dict[str, Callable[[xarray.Dataset], Figure]] = {
+        "samples.png": samples,
+        "settling.png": settling_grid,
+        "bias.png": bias,
+        "timeline.png": timeline,
+    }
+    if data.sizes["recorded_sample"] and data.sizes["trial"]:
+        drawings["voltages.png"] = voltages
+    written = []
+    with matplotlib.rc_context(STYLE):
+        for name, draw in drawings.items():
+            figure = draw(data)
+            path = folder / name
+            write_atomically(path, lambda temporary, figure=figure: figure.savefig(temporary, format="png"))
+            pyplot.close(figure)
+            written.append(path)
+    return written
+
+
+def _summary(data: xarray.Dataset) -> dict[str, Any]:
+    return dict(json.loads(data.attrs["summary"]))
+
+
+def _source(data: xarray.Dataset) -> str:
+    scenario = json.loads(data.attrs["scenario"])
+    return f"{scenario['machine']}, serial {scenario['serial']}, model {scenario['model']}, seed {scenario['seed']}"
+
+
+def samples(data: xarray.Dataset) -> Figure:
+    """Noise, the machine's samples and the ideal ones, each over the data cloud."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 3, figsize=(7.2, 2.9), sharex=True, sharey=True)
+    summary = _summary(data)
+    panels = (
+        ("noise, t = 0", data["start"], None),
+        ("machine, t = 1", data["state"].isel(step=-1), summary["w2_machine"]),
+        ("same network, digital", data["state_ideal"].isel(step=-1), summary["w2_ideal"]),
+    )
+    for axis, (title, cloud, distance), colour in zip(axes, panels, (GREY, VERMILION, BLUE), strict=True):
+        axis.scatter(*data["reference"].values.T[:2], s=3, color="#d9d9d9", linewidths=0, label="data")
+        axis.scatter(*cloud.values.T[:2], s=7, color=colour, linewidths=0, label="samples")
+        axis.set_title(title if distance is None else f"{title}\n$W_2$ = {distance:.3f}")
+        axis.set_aspect("equal")
+        axis.set_xlim(-2.2, 2.2)
+        axis.set_ylim(-2.2, 2.2)
+        axis.set_xlabel("$x_1$ (network units)")
+    axes[0].set_ylabel("$x_2$ (network units)")
+    axes[1].legend(loc="lower right", handletextpad=0.1, markerscale=1.5)
+    figure.suptitle(f"{data.sizes['sample']} samples, {data.sizes['step']} implicit diffusion steps ({_source(data)})")
+    return figure
+
+
+def voltages(data: xarray.Dataset) -> Figure:
+    """All node voltages of the first recorded solve, with the read-out window."""
+    from matplotlib import pyplot
+
+    step = data.sizes["step"] // 2
+    wave = data["voltage"].isel(recorded_sample=0, trial=0, step=step)
+    used = np.isin(data["channel"].values, data["channel_of_unit"].values)
+    order = data["channel_of_unit"].values
+    top = order[: data.sizes["dim"]]
+    time = data["time"].values * 1e6
+    figure, axis = pyplot.subplots(figsize=(7.2, 3.6))
+    for channel in data["channel"].values:
+        colour, width, depth = (SKY, 0.6, 1) if used[channel] else (GREY, 0.5, 0)
+        if channel in top:
+            colour, width, depth = VERMILION, 1.4, 2
+        axis.plot(time, wave.sel(channel=channel), color=colour, linewidth=width, zorder=depth)
+    start, stop = window_of(data)
+    axis.axvspan(start * 1e6, stop * 1e6, color=YELLOW, alpha=0.35, linewidth=0)
+    settled = float(data["settling"].isel(sample=0, step=step)) * 1e6
+    axis.axvline(settled, color="black", linewidth=0.8, linestyle="--")
+    handles = [
+        pyplot.Line2D([], [], color=VERMILION, linewidth=1.4, label="channels that carry the sample"),
+        pyplot.Line2D([], [], color=SKY, linewidth=1.0, label="hidden units"),
+        pyplot.Line2D([], [], color=GREY, linewidth=1.0, label="unused channels"),
+        pyplot.Line2D([], [], color="black", linewidth=0.8, linestyle="--", label=f"settled to 1 %: {settled:.1f} us"),
+        pyplot.Rectangle((0, 0), 1, 1, color=YELLOW, alpha=0.35, linewidth=0, label="read-out window"),
+    ]
+    axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axis.set_xlim(0, time[-1])
+    axis.set_xlabel("time after the loop closes (µs)")
+    axis.set_ylabel("node voltage (V)")
+    axis.set_title(
+        f"{data.sizes['channel']} node voltages as digitised, diffusion step {step + 1} of {data.sizes['step']}\n"
+        f"({_source(data)}, sample 0)"
+    )
+    return figure
+
+
+def window_of(data: xarray.Dataset) -> tuple[float, float]:
+    """Start and stop of the read-out window, s."""
+    return float(data.attrs["window_start_s"]), float(data.attrs["window_stop_s"])
+
+
+def settling_grid(data: xarray.Dataset) -> Figure:
+    """Diffusion steps against solve time: where the samples stand while the loop settles."""
+    from matplotlib import pyplot
+
+    steps = data.sizes["step"]
+    rows = np.unique(np.linspace(0, steps - 1, min(GRID_ROWS, steps)).round().astype(int))
+    time = data["time"].values
+    columns = [int(np.argmin(abs(time - instant * 1e-6))) for instant in grid_instants(time[-1] * 1e6)]
+    units = data["solution_voltage"] / float(data.attrs["volts_per_unit"])
+    figure, axes = pyplot.subplots(
+        len(rows), len(columns), figsize=(7.2, 1.22 * len(rows) + 0.7), sharex=True, sharey=True, squeeze=False
+    )
+    for row, step in enumerate(rows):
+        for column, k in enumerate(columns):
+            axis: Axes = axes[row, column]
+            axis.scatter(*data["reference"].values.T[:2], s=1, color="#d9d9d9", linewidths=0)
+            points = units.isel(step=step, time=k).values
+            axis.scatter(*points.T[:2], s=2.5, color=VERMILION, linewidths=0)
+            axis.set_xlim(-2.2, 2.2)
+            axis.set_ylim(-2.2, 2.2)
+            axis.set_aspect("equal")
+            axis.set_xticks([-2, 0, 2])
+            axis.set_yticks([-2, 0, 2])
+            if row == 0:
+                axis.set_title(f"{time[k] * 1e6:.1f} µs", fontsize=9)
+            if column == 0:
+                axis.set_ylabel(f"step {step + 1}")
+    figure.supxlabel("$x_1$ (network units); columns: time after the loop closes", fontsize=9)
+    figure.supylabel("$x_2$ (network units)", fontsize=9)
+    figure.suptitle(f"{units.sizes['sample']} samples while the loop settles, over the data ({_source(data)})")
+    return figure
+
+
+def grid_instants(record_us: float) -> Array:
+    """Instants of the settling grid, us: growing, since the loop settles exponentially."""
+    return np.concatenate([[0.0], np.geomspace(0.03, 0.9, GRID_COLUMNS - 1) * record_us])
+
+
+def bias(data: xarray.Dataset) -> Figure:
+    """Why samples shift: error of each step, its mean over samples on the channels that carry the sample."""
+    from matplotlib import pyplot
+
+    d = data.sizes["dim"]
+    scale = float(data.attrs["volts_per_unit"])
+    order = data["channel_of_unit"].values
+    error = data["read_out"].sel(channel=order).values / scale - data["ideal_fixed_point"].values
+    step = data["step"].values
+    figure, axes = pyplot.subplots(1, 2, figsize=(7.2, 2.8))
+    mean, spread = error[..., :d].mean(axis=0), error[..., :d].std(axis=0)
+    for k, colour in zip(range(min(d, 4)), (VERMILION, BLUE, GREEN, PURPLE), strict=False):
+        axes[0].errorbar(
+            step, mean[:, k], spread[:, k], color=colour, marker="o", markersize=3, linewidth=1, label=f"$x_{k + 1}$"
+        )
+    axes[0].axhline(0, color="black", linewidth=0.6)
+    axes[0].set_xlabel("diffusion step")
+    axes[0].set_ylabel("read-out minus ideal\n(network units)")
+    axes[0].set_title("mean error per step (bars: spread)")
+    axes[0].legend()
+    shift = np.sqrt(((data["state"] - data["state_ideal"]) ** 2).sum("dim").mean("sample"))
+    axes[1].plot(step, shift, color=VERMILION, marker="o", markersize=3, linewidth=1, label="distance to ideal samples")
+    total = np.sqrt((np.cumsum(mean, axis=0) ** 2).sum(axis=1))
+    axes[1].plot(step, total, color=GREY, linestyle="--", linewidth=1, label="sum of mean errors")
+    axes[1].set_ylim(bottom=0)
+    axes[1].set_xlabel("diffusion step")
+    axes[1].set_ylabel("RMS shift (network units)")
+    axes[1].set_title("how errors add up")
+    axes[1].legend()
+    figure.suptitle(f"Machine against ideal, step by step ({_source(data)})")
+    return figure
+
+
+def timeline(data: xarray.Dataset) -> Figure:
+    """The first diffusion step on the bench: all of it, and its first solve."""
+    from matplotlib import pyplot
+
+    start, stop = data["event_start"].values, data["event_stop"].values
+    resource, step, trial = (data[f"event_{name}"].values for name in ("resource", "step", "trial"))
+    figure, axes = pyplot.subplots(2, 1, figsize=(7.2, 3.8))
+    first = step <= 1
+    opened = start[step == 1].min()
+    solve = (step == 1) & (trial <= 0) & (resource != "host")
+    for axis, chosen, factor, unit, title in (
+        (axes[0], first, 1e3, "ms", "loading the weights and the first diffusion step"),
+        (axes[1], solve, 1e6, "µs", "its first trial"),
+    ):
+        zero = 0.0 if axis is axes[0] else opened
+        for row, name in enumerate(RESOURCE_NAMES):
+            mine = chosen & (resource == name)
+            axis.barh(
+                np.full(mine.sum(), row),
+                (stop - start)[mine] * factor,
+                left=(start[mine] - zero) * factor,
+                height=0.7,
+                color=RESOURCE_COLOURS[name],
+                edgecolor="white",
+                linewidth=0.3,
+            )
+        axis.set_yticks(range(len(RESOURCE_NAMES)), list(RESOURCE_NAMES.values()))
+        axis.invert_yaxis()
+        axis.set_xlabel(f"time ({unit})")
+        axis.set_title(title)
+    latency = float(data["step_latency"].mean()) * 1e3
+    figure.suptitle(f"Timeline: {latency:.2f} ms per diffusion step ({_source(data)})")
+    return figure

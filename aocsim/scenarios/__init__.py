@@ -1,0 +1,1 @@
+"""Scenarios: what a study file may say, and how each kind of study is run."""

@@ -1,0 +1,182 @@
+"""From a run of kind "sample" to its Dataset, with provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aocsim.provenance import commit, machine_record, versions
+from aocsim.record import Variables, assemble
+from aocsim.scenarios.sample import Comparison, Run, Setup
+
+if TYPE_CHECKING:
+    import xarray
+
+KNOWLEDGE_LABEL = (
+    "the compiler's knowledge of the parts is drawn at a stated relative error: a stand-in until a calibration "
+    "supplies it"
+)
+TRIM_LABEL = "offsets and alpha are nulled by decree to the stated residuals, not by a bench procedure"
+
+
+def dataset_of(setup: Setup, run: Run, comparison: Comparison, wall_seconds: float) -> xarray.Dataset:
+    """The result of a "sample" scenario, with provenance."""
+    variables: Variables = {
+        **_run_variables(setup, run, comparison),
+        **_program_variables(setup, run),
+        **_timeline_variables(setup),
+    }
+    scenario = setup.scenario
+    attributes = {
+        "title": scenario.describes,
+        "kind": scenario.kind,
+        "scenario_name": scenario.name,
+        "scenario": scenario.to_json(),
+        "machine_record": machine_record(setup.spec),
+        "network_origin": json.dumps(dict(setup.network.origin), sort_keys=True, default=str),
+        "versions": json.dumps(versions(), sort_keys=True),
+        "commit": commit(),
+        "seed": scenario.seed,
+        "serial": scenario.serial,
+        "solver": scenario.solve.method,
+        "rtol": scenario.solve.rtol,
+        "atol_v": scenario.solve.atol,
+        "solver_nfev": run.evaluations,
+        "knowledge": str(scenario.compile.knowledge),
+        "knowledge_note": KNOWLEDGE_LABEL if not isinstance(scenario.compile.knowledge, str) else "",
+        "trim_note": TRIM_LABEL,
+        "volts_per_unit": setup.compiled.program.volts_per_unit,
+        "window_start_s": setup.machine.digitiser.window_start,
+        "window_stop_s": setup.machine.digitiser.window_stop,
+        "inversion_error": setup.compiled.inversion_error,
+        "rounding_error": setup.compiled.rounding_error,
+        "dead_inputs": json.dumps(list(setup.machine.optics.dead)),
+        "summary": json.dumps(_finite(comparison.summary), sort_keys=True),
+        "wall_seconds": wall_seconds,
+        "wall_seconds_solving": run.solve_seconds,
+    }
+    return assemble(variables, _coordinates(setup, run), attributes)
+
+
+def _coordinates(setup: Setup, run: Run) -> Variables:
+    scenario, machine = setup.scenario, setup.machine
+    steps, d = scenario.diffusion.steps, setup.network.layout[0]
+
+    def axis(name: str, values: Any, unit: str, text: str) -> tuple[tuple[str, ...], Any, str, str]:
+        return (name,), values, unit, text
+
+    return {
+        "sample": axis("sample", np.arange(scenario.samples), "1", "diffusion sample"),
+        "step": axis("step", np.arange(1, steps + 1), "1", "diffusion step"),
+        "diffusion_time": axis("step", np.arange(1, steps + 1) / steps, "1", "diffusion time at the end of the step"),
+        "recorded_sample": axis("recorded_sample", np.arange(run.voltage.shape[1]), "1", "sample whose waves are kept"),
+        "trial": axis("trial", np.arange(run.voltage.shape[2]), "1", "trial"),
+        "channel": axis("channel", np.arange(machine.channels), "1", "channel"),
+        "input_channel": axis("input_channel", np.arange(machine.channels), "1", "input channel"),
+        "unit": axis("unit", np.arange(setup.network.units), "1", "network unit"),
+        "dim": axis("dim", np.arange(d), "1", "data dimension"),
+        "arm": axis("arm", np.array(["+", "-"]), "1", "optical arm"),
+        "time": axis("time", machine.digitiser.times, "s", "time after the loop closes"),
+    }
+
+
+def _run_variables(setup: Setup, run: Run, comparison: Comparison) -> Variables:
+    def by_sample(array: Any) -> Any:
+        return np.moveaxis(array, 0, 1)
+
+    return {
+        "voltage": (
+            ("recorded_sample", "step", "trial", "channel", "time"),
+            np.transpose(run.voltage, (1, 0, 2, 4, 3)),
+            "V",
+            "node voltage as digitised",
+        ),
+        "solution_voltage": (
+            ("sample", "step", "dim", "time"),
+            np.transpose(run.solution_voltage, (1, 0, 3, 2)),
+            "V",
+            "node voltage of the channels that carry the sample, first trial, as digitised",
+        ),
+        "read_out": (
+            ("sample", "step", "channel"),
+            by_sample(run.read_out),
+            "V",
+            "node voltage, mean over read-out window and trials",
+        ),
+        "start": (("sample", "dim"), run.start, "1", "Gaussian noise that the sample starts from"),
+        "state": (("sample", "step", "dim"), by_sample(run.state), "1", "point after the step, machine"),
+        "state_ideal": (
+            ("sample", "step", "dim"),
+            by_sample(comparison.state_ideal),
+            "1",
+            "point after the step, same network and noise digitally",
+        ),
+        "ideal_fixed_point": (
+            ("sample", "step", "unit"),
+            by_sample(run.ideal_fixed_point),
+            "1",
+            "digital fixed point of the step from the machine's own state",
+        ),
+        "settling": (
+            ("sample", "step"),
+            by_sample(run.settling),
+            "s",
+            "noiseless settling to 1 % of the distance to the fixed point",
+        ),
+        "reference": (("point", "dim"), comparison.reference, "1", "held-out data"),
+        "gaussian": (("sample", "dim"), comparison.gaussian, "1", "draws from the Gaussian fitted to the data"),
+        "floor": (("sample", "dim"), comparison.floor, "1", "second data sample"),
+        "open_path_response": (
+            ("swept_channel", "frequency"),
+            comparison.magnitude,
+            "1",
+            "response from DAC to node with W = 0 and alpha = 0, relative to its static gain",
+        ),
+        "frequency": (("frequency",), comparison.frequency, "Hz", "frequency of the sweep"),
+    }
+
+
+def _program_variables(setup: Setup, run: Run) -> Variables:
+    program = setup.compiled.program
+    return {
+        "weight": (
+            ("arm", "channel", "input_channel"),
+            program.weight,
+            "1",
+            "commanded modulator weight, grey level over the highest",
+        ),
+        "alpha": (("channel",), program.alpha, "1", "relaxation as set"),
+        "channel_of_unit": (("unit",), program.channel_of_unit.astype(np.int32), "1", "channel of each network unit"),
+        "bias_correction": (("step", "channel"), run.correction, "V", "operating-point trim of the drive"),
+        "node_offset": (("channel",), setup.trims.offset, "V", "offset at the node after trimming"),
+    }
+
+
+def _timeline_variables(setup: Setup) -> Variables:
+    events = setup.schedule.events
+    return {
+        "event_start": (("event",), np.array([e.start for e in events]), "s", "start of the event"),
+        "event_stop": (("event",), np.array([e.stop for e in events]), "s", "end of the event"),
+        "event_resource": (("event",), np.array([e.resource for e in events]), "1", "resource in use"),
+        "event_what": (("event",), np.array([e.what for e in events]), "1", "what happens"),
+        "event_step": (
+            ("event",),
+            np.array([e.step + 1 for e in events], dtype=np.int32),
+            "1",
+            "diffusion step, 0 outside any",
+        ),
+        "event_trial": (("event",), np.array([e.trial for e in events], dtype=np.int32), "1", "trial, -1 outside any"),
+        "step_latency": (
+            ("step",),
+            np.array(setup.schedule.step_latency),
+            "s",
+            "from the first DAC update to the last record on the host",
+        ),
+    }
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: value if np.isfinite(value) else None for key, value in values.items()}

@@ -1,0 +1,64 @@
+"""Run a scenario from its name: validate, compute, write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aocsim.library import Library
+from aocsim.scenarios.schema import load_scenario
+
+if TYPE_CHECKING:
+    import xarray
+
+RESULT, SUMMARY = "result.nc", "summary.json"
+
+
+def run_scenario(
+    name: str | Path,
+    *,
+    library: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    out: Path | None = None,
+    progress: bool = False,
+) -> xarray.Dataset:
+    """Run a scenario and return its Dataset.
+
+    Args:
+        name: of a scenario in the library, or a path to a .toml file.
+        library: folder that is searched first.
+        overrides: dotted keys and their values, as with `--set`.
+        out: folder for result.nc, summary.json and pictures; None writes nothing.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        AocsimError: anything wrong with the input, found before the long computation where possible.
+    """
+    from aocsim.output import prepare_folder, write_json
+
+    began = time.perf_counter()
+    if out is not None:
+        prepare_folder(out)
+    source = Library.open(library)
+    scenario = load_scenario(name, source, overrides)
+
+    from tqdm import tqdm
+
+    from aocsim.record import write_result
+    from aocsim.scenarios import sample
+    from aocsim.scenarios.dataset import dataset_of
+
+    setup = sample.prepare(scenario, source)
+    with tqdm(total=sample.solves_of(scenario), unit="solve", disable=not progress, leave=False) as bar:
+        found = sample.execute(setup, bar.update)
+    comparison = sample.compare(setup, found)
+    data = dataset_of(setup, found, comparison, time.perf_counter() - began)
+    if out is not None:
+        from aocsim.plots import write_pictures
+
+        write_result(data, out / RESULT)
+        write_json(out / SUMMARY, comparison.summary)
+        write_pictures(data, out)
+    return data

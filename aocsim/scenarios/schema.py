@@ -1,0 +1,350 @@
+"""What a scenario file may say, and how it is read with changes from the command line."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+
+from aocsim.errors import InputError, validate
+from aocsim.library import Library, read_toml
+from aocsim.spec import Text, flat_choice
+from aocsim.units import QuantityError, format_si, is_percentage, to_si
+
+_SI = {"si": True}  # validation context: quantities are already SI numbers, as in a stored scenario
+_KEY = re.compile(r"[\w-]+(\.[\w-]+)*")
+
+
+def _quantity(dimension: str, lowest: float, highest: float) -> BeforeValidator:
+    """Reads a quantity as text into SI and checks its range, ends included."""
+
+    def read(item: object, info: ValidationInfo) -> object:
+        if item is None:
+            return None
+        if isinstance(item, str):
+            try:
+                value = to_si(item, dimension)
+            except QuantityError as error:
+                raise ValueError(error.problem) from error
+        elif (info.context or {}).get("si") and isinstance(item, (int, float)):
+            value = float(item)
+        else:
+            raise ValueError(f"must be text, a quantity in {dimension} with its unit")
+        if not lowest <= value <= highest:
+            ends = " to ".join(format_si(end, dimension) for end in (lowest, highest))
+            raise ValueError(f"out of range, allowed {ends}")
+        return value
+
+    return BeforeValidator(read)
+
+
+def _word_or_number(
+    words: tuple[str, ...], lowest: float, highest: float, *, open_end: bool = False
+) -> BeforeValidator:
+    """Passes one of `words`, or a number in the range as a float."""
+
+    def read(item: object) -> object:
+        if isinstance(item, str) and item in words:
+            return item
+        number = float(item) if isinstance(item, (int, float)) and not isinstance(item, bool) else None
+        if number is None or not lowest <= number <= highest or (open_end and number == highest):
+            ends = f"a number from {lowest:g} to {'below ' if open_end else ''}{highest:g}"
+            raise ValueError(f"must be {' or '.join(map(repr, words))}, or {ends}")
+        return number
+
+    return BeforeValidator(read)
+
+
+def _window_edge(item: object) -> object:
+    if item is None:
+        return None
+    if not isinstance(item, str):
+        raise ValueError('must be a time or a fraction of the record as text, such as "13 us" or "68 %"')
+    value, is_fraction = _edge(item)
+    if not 0 <= value <= (1.0 if is_fraction else 1.0e3):
+        raise ValueError("must be a time from 0 s to 1 ks, or a fraction from 0 % to 100 %")
+    return item
+
+
+def _edge(text: str) -> tuple[float, bool]:
+    """Value of a window's edge, and whether it is a fraction of the record (else seconds)."""
+    is_fraction = is_percentage(text)
+    try:
+        return to_si(text, "dimensionless" if is_fraction else "second"), is_fraction
+    except QuantityError as error:
+        raise ValueError(error.problem) from error
+
+
+def _choices(item: object) -> object:
+    # InputError passes through pydantic as it is, with the full key.
+    if not isinstance(item, Mapping):
+        raise InputError("must be a table with one key for each changed role", key="parts", got=item)
+    return {role: flat_choice(choice, f"parts.{role}") for role, choice in item.items()}
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Diffusion(_Table):
+    """How the diffusion equation is stepped."""
+
+    steps: int = Field(ge=1, le=4096)
+    method: Literal["implicit_euler"] = "implicit_euler"
+
+
+class Compile(_Table):
+    """How the network is programmed, and how well the programmer knows the machine.
+
+    Attributes:
+        knowledge: relative standard error with which the parts are known; or exactly; or as on the sheet.
+        alpha: one relaxation for all channels, or chosen for each.
+        beta: gain of the electronics after the arms' difference, dimensionless.
+        volts_per_unit: volts that stand for one network unit.
+        quantise: whether grey levels, gains and volts are rounded to what the converters can set.
+        operating_point_trim: number of noise samples of the trim at the operating point; 0 leaves it out.
+        offset_residual: standard deviation of what an offset trim leaves, volts.
+        alpha_residual: standard deviation of what an alpha trim leaves, dimensionless.
+    """
+
+    knowledge: Annotated[float | str, _word_or_number(("exact", "nominal"), 0.0, 0.5)] = 0.0025
+    alpha: Annotated[float | str, _word_or_number(("per_channel",), 0.0, 1.0, open_end=True)] = "per_channel"
+    beta: float = Field(default=27.0, gt=0.0, le=1000.0)
+    volts_per_unit: Annotated[float, _quantity("volt", 1e-3, 100.0)] = 0.279
+    quantise: bool = True
+    operating_point_trim: int = Field(default=128, ge=0, le=10_000)
+    offset_residual: Annotated[float, _quantity("volt", 0.0, 1.0)] = 1e-4
+    alpha_residual: float = Field(default=1e-4, ge=0.0, le=0.1)
+
+
+class Timeline(_Table):
+    """When the read-out records; what is None is the digitiser's own setting.
+
+    Attributes:
+        window_start: begin of the averaging window, text, a time or a fraction of the record.
+        window_stop: its end.
+        samples_per_record: length of a record in samples of the digitiser.
+        trial_spacing: time from one trial to the next, seconds.
+    """
+
+    window_start: Annotated[str | None, BeforeValidator(_window_edge)] = None
+    window_stop: Annotated[str | None, BeforeValidator(_window_edge)] = None
+    samples_per_record: int | None = Field(default=None, ge=2, le=1_000_000)
+    trial_spacing: Annotated[float | None, _quantity("second", 0.0, 1e6)] = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Timeline:
+        if self.window_start is not None and self.window_stop is not None:
+            (start, start_is_fraction), (stop, stop_is_fraction) = (
+                _edge(self.window_start),
+                _edge(self.window_stop),
+            )
+            if start_is_fraction == stop_is_fraction and start >= stop:
+                raise ValueError("window_start must be before window_stop")
+        return self
+
+    def window(self, record_length: float, default: tuple[float, float]) -> tuple[float, float]:
+        """Begin and end of the averaging window, seconds from the begin of the record.
+
+        Args:
+            record_length: seconds.
+            default: what holds where the scenario says nothing, seconds.
+
+        Raises:
+            InputError: the window is empty or not inside the record.
+        """
+        edges = list(default)
+        for i, text in enumerate((self.window_start, self.window_stop)):
+            if text is not None:
+                value, is_fraction = _edge(text)
+                edges[i] = value * record_length if is_fraction else value
+        start, stop = edges
+        if not 0 <= start < stop <= record_length:
+            got = " to ".join(format_si(edge, "second") for edge in edges)
+            raise InputError(
+                "the window must lie inside the record and not be empty",
+                key="timeline.window_start",
+                got=got,
+                allowed=f"0 s to {format_si(record_length, 'second')}",
+            )
+        return start, stop
+
+
+class Solve(_Table):
+    """How the loop's equation is integrated.
+
+    Attributes:
+        method: a method of scipy's solve_ivp.
+        rtol: relative tolerance of the integrator.
+        atol: its absolute tolerance, volts.
+        threads: workers; 0 takes all cores. The result does not depend on it.
+        noise: whether live noise is added.
+    """
+
+    method: Literal["RK45", "DOP853", "LSODA", "Radau", "BDF"] = "RK45"
+    rtol: float = Field(default=1e-4, ge=1e-12, le=0.1)
+    atol: Annotated[float, _quantity("volt", 1e-15, 1.0)] = 1e-6
+    threads: int = Field(default=0, ge=0, le=256)
+    noise: bool = True
+
+
+class Record(_Table):
+    """Of how many samples and trials the wave forms are kept; results are kept of all."""
+
+    samples: int = Field(default=2, ge=0)
+    trials: int = Field(default=1, ge=0)
+
+
+class Scenario(_Table):
+    """A validated scenario of kind "sample"; all numbers are SI floats.
+
+    Attributes:
+        name: of the scenario, that of its file.
+        machine: name of the machine's sheet.
+        serial: decides the mismatch, together with the machine's name.
+        model: name of the trained model.
+        samples: number of diffusion samples.
+        trials, seed: repetitions of each solve, averaged; seed of all live randomness.
+        parts: changes to the machine's parts by role, as in `MachineSpec.with_overrides`.
+    """
+
+    schema_version: int = Field(alias="schema", ge=1, le=1)
+    kind: Literal["sample"]
+    name: str = Field(min_length=1)
+    describes: str = Field(min_length=1)
+    machine: str = Field(min_length=1)
+    serial: int = Field(ge=0, lt=2**63)
+    model: str = Field(min_length=1)
+    samples: int = Field(ge=1, le=100_000)
+    trials: int = Field(ge=1, le=1000)
+    seed: int = Field(ge=0, lt=2**63)
+    diffusion: Diffusion
+    compile: Compile = Compile()
+    parts: Annotated[dict[str, dict[str, Text]], BeforeValidator(_choices)] = Field(default={})
+    timeline: Timeline = Timeline()
+    solve: Solve = Solve()
+    record: Record = Record()
+
+    def to_json(self) -> str:
+        """The whole scenario, defaults included, as one line of JSON that `from_json` reads back."""
+        return self.model_dump_json(by_alias=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Scenario:
+        """A scenario that `to_json` has written.
+
+        Raises:
+            InputError: not such a text.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"is not a stored scenario: {error}") from error
+        return validate(cls, data, context=_SI)
+
+
+def load_scenario(
+    name: str | Path, library: Library, overrides: Mapping[str, object] | None = None
+) -> Scenario:
+    """Read a scenario and check it against the library.
+
+    Args:
+        name: of the scenario, or a path that ends in .toml.
+        library: where the scenario, its machine and its model are found.
+        overrides: values by dotted key, typed as in the file, for example {"diffusion.steps": 8}.
+
+    Raises:
+        InputError: any fault of the file, of an override, or of what they name.
+    """
+    path = library.scenario_path(str(name))
+    data, _, _ = read_toml(path)
+    changes = overrides or {}
+    try:
+        for key, value in changes.items():
+            _assign(data, key, value)
+        data.setdefault("name", path.stem)
+        scenario = validate(Scenario, data)
+        if scenario.name != path.stem:
+            raise InputError("must be the name of the file", key="name", got=scenario.name, allowed=path.stem)
+        _find_named(scenario, library)
+    except InputError as error:
+        if error.file is not None:
+            raise
+        place = f"{error.key}."
+        changed = any(place.startswith(f"{key}.") or f"{key}.".startswith(place) for key in changes)
+        raise error.located(file="override" if changed else path) from None
+    return scenario
+
+
+def _find_named(scenario: Scenario, library: Library) -> None:
+    """Refuse a scenario whose machine, parts or model do not exist or do not fit."""
+    key = "machine"
+    try:
+        library.machine(scenario.machine, scenario.parts)
+        key = "model"
+        library.model_path(scenario.model)
+    except InputError as error:
+        raise (error.located(key=key) if error.file is None else error) from None
+
+
+def _assign(data: dict[str, Any], key: str, value: object) -> None:
+    """Set a dotted key in nested tables."""
+    *tables, last = _split(key)
+    place = data
+    if tables[:1] == ["parts"] and len(tables) > 1 and isinstance(place.get("parts", {}), dict):
+        # An entry has several forms; flattened, "contrast" and "contrast.spread" stand side by side.
+        roles = place.setdefault("parts", {})
+        role, *rest = [*tables[1:], last]
+        flat: dict[str, object] = dict(flat_choice(roles.get(role, {}), f"parts.{role}"))
+        flat[".".join(rest)] = value
+        roles[role] = flat
+        return
+    for step in tables:
+        place = place.setdefault(step, {})
+        if not isinstance(place, dict):
+            raise InputError(f"cannot be set, {step!r} is not a table", file="override", key=key)
+    place[last] = value
+
+
+def _split(key: str) -> list[str]:
+    if not _KEY.fullmatch(key):
+        raise InputError("is not a dotted key, such as diffusion.steps", file="override", got=key)
+    return key.split(".")
+
+
+def parse_assignment(text: str) -> tuple[str, object]:
+    """Key and value of a command-line assignment KEY=VALUE.
+
+    VALUE is read as a TOML value where it is one, else taken as text. A number for a part's entry becomes
+    text, since sheets hold quantities as text; so does a date.
+
+    >>> parse_assignment("diffusion.steps=8"), parse_assignment("parts.slm.contrast=300")
+    (('diffusion.steps', 8), ('parts.slm.contrast', '300'))
+
+    Raises:
+        InputError: no "=", or a malformed key.
+    """
+    key, equals, raw = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise InputError("an assignment must read KEY=VALUE", got=text)
+    _split(key)
+    try:
+        parsed = tomllib.loads(f"value = {raw}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return key, raw
+    value = parsed["value"]
+    if len(parsed) != 1 or isinstance(value, (datetime.date, datetime.time)):
+        return key, raw
+    return key, _number_as_text(value, raw) if key.startswith("parts.") else value
+
+
+def _number_as_text(value: object, raw: str) -> object:
+    if isinstance(value, list):
+        return [_number_as_text(item, repr(item)) for item in value]
+    return raw if isinstance(value, (int, float)) and not isinstance(value, bool) else value

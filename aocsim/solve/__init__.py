@@ -1,0 +1,1 @@
+"""Solvers: time integration, steady states, linearised noise. They know stages, never parts."""

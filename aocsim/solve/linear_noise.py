@@ -1,0 +1,131 @@
+r"""White noise by the linearised loop's covariance.
+
+Around a noiseless solution the deviation obeys d(delta) = A delta dt + dW with cov(dW) = D dt. Over an interval
+h in which A and D are constant,
+
+.. math::
+
+    \delta(t + h) = \Phi\,\delta(t) + \xi, \qquad \Phi = e^{Ah}, \qquad
+    \mathrm{cov}(\xi) = Q = \int_0^h e^{As} D e^{A^T s}\, ds
+
+exactly; both follow from a short power series over h/2^m and m doublings,
+Q(2h) = Q(h) + Phi(h) Q(h) Phi(h)^T. Small noise only: the deviation must stay where the laws are straight.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aocsim.loop import Loop
+
+Array = NDArray[np.float64]
+
+SERIES_NORM = 0.25  # |A| h/2^m at which the series below is exact to 1e-9
+SERIES_TERMS = 8
+
+
+def discretise(jacobian: Array, diffusion: Array, interval: float) -> tuple[Array, Array]:
+    """Propagator and noise covariance over an interval.
+
+    Args:
+        jacobian: A, (..., N, N) 1/s.
+        diffusion: D, (..., N, N) V^2/s.
+        interval: h, s.
+
+    Returns:
+        Phi (..., N, N) and Q (..., N, N) V^2.
+    """
+    norm = float(np.abs(jacobian).sum(axis=-1).max()) * interval
+    doublings = max(0, int(np.ceil(np.log2(max(norm, 1e-300) / SERIES_NORM))))
+    h = interval / 2**doublings
+    a = jacobian * h
+    n = a.shape[-1]
+    # Phi = sum a^k/k!, and Q = h sum q_k with q_0 = D, q_k = (a q_{k-1} + q_{k-1} a^T) / (k + 1)
+    power = np.broadcast_to(np.eye(n), a.shape).copy()
+    phi = power.copy()
+    term = np.array(diffusion * h)
+    q = term.copy()
+    for k in range(1, SERIES_TERMS + 1):
+        power = np.matmul(a, power) / k
+        phi += power
+        half = np.matmul(a, term)
+        term = (half + np.swapaxes(half, -1, -2)) / (k + 1)
+        q += term
+    for _ in range(doublings):
+        q += np.matmul(np.matmul(phi, q), np.swapaxes(phi, -1, -2))
+        phi = np.matmul(phi, phi)
+    return phi, q
+
+
+def segments(samples: int, count: int) -> list[slice]:
+    """Cut sampling intervals 0..samples-2 into `count` runs that grow geometrically, as a transient dies away."""
+    edges = np.unique(np.round(np.geomspace(1, samples, count + 1) - 1).astype(int))
+    edges[0], edges[-1] = 0, samples - 1
+    return [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+
+
+def factor(covariance: Array) -> Array:
+    """L with L L^T = covariance for a covariance that may be singular, (..., N, N)."""
+    n = covariance.shape[-1]
+    scale = np.trace(covariance, axis1=-2, axis2=-1)[..., None, None] / n
+    return np.asarray(np.linalg.cholesky(covariance + np.eye(n) * np.maximum(scale * 1e-13, 1e-40)))
+
+
+def sampled_noise(loop: Loop, paths: Array, drive: Array, interval: float, normals: Array, pieces: int) -> Array:
+    """Noise voltages at equidistant sampling times along transients that start at rest, free of noise.
+
+    The loop is linearised once for each of `pieces` stretches of the transient, at the stretch's middle.
+
+    Args:
+        loop: the loop without flicker, common to all transients.
+        paths: (transients, times, N) noiseless states.
+        drive: (transients, n) V.
+        interval: sampling interval, s.
+        normals: (transients, repeats, times, N) standard normals; the first time's are not used.
+        pieces: number of stretches.
+
+    Returns:
+        (transients, repeats, times, n) V at the node.
+    """
+    n = loop.channels
+    delta = np.zeros((*normals.shape[:2], normals.shape[3]))
+    out = np.zeros((*normals.shape[:3], n))
+    for run in segments(paths.shape[1], pieces):
+        middle = paths[:, (run.start + run.stop) // 2]
+        phi, q = discretise(*loop.linearise(middle, drive), interval)
+        back = np.swapaxes(phi, -1, -2)
+        mixing = np.swapaxes(factor(q), -1, -2)
+        for k in range(run.start, run.stop):
+            delta = np.matmul(delta, back) + np.matmul(normals[:, :, k + 1], mixing)
+            out[:, :, k + 1] = delta[..., :n]
+    return out
+
+
+def read_out_covariance(loop: Loop, paths: Array, drive: Array, interval: float) -> Array:
+    """Covariance of the node voltages at every pair of sampling times of one transient.
+
+    Args:
+        loop: the loop.
+        paths: (times, N) noiseless states at equidistant times, the first at rest and free of noise.
+        drive: (n,) V.
+        interval: sampling interval, s.
+
+    Returns:
+        (times, n, times, n) V^2: the exact covariance of the loop linearised in the middle of each interval.
+    """
+    times, states = paths.shape
+    n = loop.channels
+    middle = (paths[:-1] + paths[1:]) / 2
+    phi, q = discretise(*loop.linearise(middle, np.broadcast_to(drive, (times - 1, n))), interval)
+    out = np.zeros((times, n, times, n))
+    here = np.zeros((states, states))
+    for k in range(1, times):
+        here = phi[k - 1] @ here @ phi[k - 1].T + q[k - 1]
+        later = here
+        out[k, :, k, :] = here[:n, :n]
+        for j in range(k + 1, times):
+            later = phi[j - 1] @ later
+            out[j, :, k, :] = later[:n, :n]
+            out[k, :, j, :] = later[:n, :n].T
+    return out

@@ -1,0 +1,132 @@
+"""Stages: what a part is to the loop.
+
+A part contributes a tuple of stages; the loop and its solvers know stages and never parts.
+Signals are arrays (..., n), the last axis running over channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aocsim.law import Law
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Elementwise:
+    """y = gain_out law(gain_in x + offset_in) + offset_out, channel by channel.
+
+    Attributes:
+        law: the shared static law.
+        gain_in: (n,) or scalar, into the law's unit.
+        offset_in: (n,) or scalar, in the law's input unit.
+        gain_out: (n,) or scalar.
+        offset_out: (n,) or scalar, in the unit of y.
+    """
+
+    law: Law
+    gain_in: Array | float = 1.0
+    offset_in: Array | float = 0.0
+    gain_out: Array | float = 1.0
+    offset_out: Array | float = 0.0
+    _arrays: dict[int, tuple[Array, Array, Array, Array]] = field(default_factory=dict, init=False, repr=False)
+
+    def response(self, x: Array) -> Array:
+        """Output signal, shape of x."""
+        return self.law.scaled_response(x, *self._spread_over(x.shape[-1]))
+
+    def _spread_over(self, n: int) -> tuple[Array, Array, Array, Array]:
+        """The four gains and offsets as (n,) arrays, kept, since the solver asks hundreds of times."""
+        if n not in self._arrays:
+            given = (self.gain_in, self.offset_in, self.gain_out, self.offset_out)
+            a, b, c, d = (np.ascontiguousarray(np.broadcast_to(g, n), dtype=float) for g in given)
+            self._arrays[n] = (a, b, c, d)
+        return self._arrays[n]
+
+    def slope(self, x: Array) -> Array:
+        """dy/dx, shape of x."""
+        return np.asarray(self.gain_in * self.gain_out * self.law.slope(self.gain_in * x + self.offset_in))
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """y = matrix x + offset.
+
+    Attributes:
+        matrix: (..., m, n); a leading axis holds one matrix for each solve.
+        offset: (..., m) or scalar, in the unit of y.
+    """
+
+    matrix: Array
+    offset: Array | float = 0.0
+
+    def response(self, x: Array) -> Array:
+        """Output signal (..., m)."""
+        if self.matrix.ndim == 2:
+            return np.asarray(x @ self.matrix.T + self.offset)
+        return np.asarray(np.matmul(self.matrix, x[..., None])[..., 0] + self.offset)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """y = gain x + offset, channel by channel: an Affine with a diagonal matrix.
+
+    Attributes:
+        gain: (..., n) or scalar.
+        offset: (..., n) or scalar, in the unit of y.
+    """
+
+    gain: Array | float
+    offset: Array | float = 0.0
+
+    def response(self, x: Array) -> Array:
+        """Output signal, shape of x."""
+        return np.asarray(self.gain * x + self.offset)
+
+
+@dataclass(frozen=True, eq=False)
+class Pole:
+    """dy/dt = rate (x - y): one state per channel.
+
+    Attributes:
+        rate: (n,), 2 pi f_3dB in 1/s.
+    """
+
+    rate: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """White noise injected where the stage stands, independent between channels.
+
+    Attributes:
+        name: name of its random stream.
+        density: one-sided power spectral density as a function of the signal there, in unit^2/Hz.
+    """
+
+    name: str
+    density: Callable[[Array], Array]
+
+
+Stage = Elementwise | Affine | Scale | Pole | Noise
+
+
+def fold(first: Affine | Scale, second: Affine | Scale) -> Affine | Scale:
+    """One stage that does what `first` and then `second` do."""
+    offset = second.response(np.asarray(first.offset, dtype=float)) if np.ndim(first.offset) else None
+    if isinstance(second, Scale):
+        if offset is None:
+            offset = np.asarray(second.gain * np.asarray(first.offset) + second.offset)
+        if isinstance(first, Scale):
+            return Scale(np.asarray(second.gain * np.asarray(first.gain)), offset)
+        return Affine(np.asarray(second.gain)[..., None] * first.matrix, offset)
+    if offset is None:
+        offset = second.matrix.sum(axis=-1) * first.offset + second.offset
+    if isinstance(first, Scale):
+        return Affine(second.matrix * np.asarray(first.gain)[..., None, :], offset)
+    return Affine(np.matmul(second.matrix, first.matrix), offset)
