@@ -68,7 +68,9 @@ class AsBuilt:
             shape = self.shape(drawn.per)
             normals = stream(self.serial, f"{self.machine}.{self.role}.{entry}").standard_normal(shape)
             over = _stretch(base, len(shape)) if base.ndim else base
-            built = over + normals * (drawn.spread * np.abs(over) if drawn.spread_is_relative else drawn.spread)
+            built = over + normals * (
+                drawn.spread * np.abs(over) if drawn.spread_is_relative else drawn.spread
+            )
         target = self.shape(level)
         if built.ndim == 1 and len(target) > 1 and built.shape[0] == target[-1] and drawn.per == "channel":
             return np.broadcast_to(built, target).copy()
@@ -84,4 +86,4 @@ def _stretch(values: Array, ndim: int) -> Array:
 
 def aperture(channels: int) -> Array:
     """Normalised coordinate of each channel, x_i = (i - (n-1)/2)/(n/2), dimensionless, shape (n,)."""
-    return (np.arange(channels) - (channels - 1) / 2) / (channels / 2)
+    return np.asarray((np.arange(channels) - (channels - 1) / 2) / (channels / 2), dtype=np.float64)

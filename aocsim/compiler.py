@@ -62,7 +62,11 @@ class Knowledge:
 
 
 def knowledge_of(
-    machine: Machine, spec: MachineSpec, activation: Law, knowledge: float | Literal["exact", "nominal"], volts: float
+    machine: Machine,
+    spec: MachineSpec,
+    activation: Law,
+    knowledge: float | Literal["exact", "nominal"],
+    volts: float,
 ) -> Knowledge:
     """What the user knows of the machine.
 
@@ -221,7 +225,10 @@ def choose_channels(operator: BlockOperator, knowledge: Knowledge, beta: float) 
     units = operator.matrix.shape[0]
     if units > len(live):
         raise InputError(
-            "more units than live channels", key="model", got=units, allowed=f"at most {len(live)} on {machine.name}"
+            "more units than live channels",
+            key="model",
+            got=units,
+            allowed=f"at most {len(live)} on {machine.name}",
         )
     strength = own[:, live].mean(axis=1)[live]
     kept = live[np.argsort(-strength, kind="stable")[:units]]
@@ -263,7 +270,9 @@ def invert_chain(
         side = np.stack([np.maximum(need, 0), np.maximum(-need, 0)])
         ratio = np.where(live, side / np.where(reach > 0, reach, 1.0), 0.0)
         fill = ratio.max(axis=(0, 2))
-        wanted = slm.invert(slm.response(np.zeros_like(own)) + np.where(live, side / np.where(own > 0, own, 1.0), 0.0))
+        wanted = slm.invert(
+            slm.response(np.zeros_like(own)) + np.where(live, side / np.where(own > 0, own, 1.0), 0.0)
+        )
         wanted = np.where(side > 0, wanted, 0.0)
         change = float(np.abs(wanted - weight).max())
         weight = wanted

@@ -38,7 +38,9 @@ class Flicker:
     common: Array
 
     @classmethod
-    def draw(cls, seed: int, name: str, channels: int, places: Sequence[tuple[int, int]], trials: int) -> Flicker:
+    def draw(
+        cls, seed: int, name: str, channels: int, places: Sequence[tuple[int, int]], trials: int
+    ) -> Flicker:
         """Draws for each (sample, step) of `places` and each trial, in that order.
 
         Each (sample, step) has its own stream, so that draws depend neither on batches nor on other samples.

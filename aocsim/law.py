@@ -93,9 +93,7 @@ class Law:
         rows = np.ascontiguousarray(x, dtype=float).reshape(-1, x.shape[-1])
         out = np.empty_like(rows)
         per_unit = len(self.coefficients) / (self.upper - self.lower)
-        evaluate(
-            rows, out, self.coefficients, self.lower, per_unit, gain_in, offset_in, gain_out, offset_out
-        )
+        evaluate(rows, out, self.coefficients, self.lower, per_unit, gain_in, offset_in, gain_out, offset_out)
         return out.reshape(x.shape)
 
     def slope(self, x: Array) -> Array:

@@ -71,13 +71,24 @@ class Loop:
         full, full_sum, blocks = _plan(self.arms, self.node)
         arms = tuple(Arm(a.name, _merged(a.stages)) for a in self.arms)
         fast, fast_sum, _ = _plan(arms, _merged(self.node))
-        for name, value in (("_full", full), ("_fast", fast), ("_sums", (full_sum, fast_sum)), ("blocks", blocks)):
+        for name, value in (
+            ("_full", full),
+            ("_fast", fast),
+            ("_sums", (full_sum, fast_sum)),
+            ("blocks", blocks),
+        ):
             object.__setattr__(self, name, value)
 
     @property
     def states(self) -> int:
         """Number of states N of one solve: n for each pole."""
         return self.blocks * self.channels
+
+    @property
+    def fastest_rate(self) -> float:
+        """Largest pole rate, 1/s: nothing in the open loop moves faster."""
+        stages = [stage for arm in self.arms for stage in arm.stages] + list(self.node)
+        return max(float(np.max(stage.rate)) for stage in stages if isinstance(stage, Pole))
 
     def rhs(self, state: Array, drive: Array) -> Array:
         """d(state)/dt in V/s.
@@ -175,7 +186,9 @@ class Loop:
     def select(self, solve: int) -> Loop:
         """The loop of one solve of a batch."""
         arms = tuple(Arm(a.name, tuple(self._one(stage, solve) for stage in a.stages)) for a in self.arms)
-        return Loop(self.channels, arms, tuple(self._one(stage, solve) for stage in self.node), self.fast_noise)
+        return Loop(
+            self.channels, arms, tuple(self._one(stage, solve) for stage in self.node), self.fast_noise
+        )
 
     def _one(self, stage: Stage, solve: int) -> Stage:
         if isinstance(stage, Affine) and stage.matrix.ndim == 3:
@@ -204,9 +217,7 @@ def _merged(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     return tuple(out)
 
 
-def _plan(
-    arms: Sequence[Arm], node: Sequence[Stage]
-) -> tuple[tuple[_Step, ...], tuple[int, ...], int]:
+def _plan(arms: Sequence[Arm], node: Sequence[Stage]) -> tuple[tuple[_Step, ...], tuple[int, ...], int]:
     """Evaluation order with common beginnings evaluated once; register 0 is z, block 0 the node's pole."""
     steps: list[_Step] = []
     outputs: list[int] = []

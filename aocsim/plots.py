@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,16 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW = (
 Array = NDArray[np.float64]
 GREY = "#8a8a8a"
 RESOURCE_COLOURS = {"slm": PURPLE, "dac": ORANGE, "loop": BLUE, "digitiser": GREEN, "host": VERMILION}
-RESOURCE_NAMES = {"slm": "modulator", "dac": "DACs", "loop": "loop", "digitiser": "digitiser", "host": "host link"}
+RESOURCE_NAMES = {
+    "slm": "modulator",
+    "dac": "DACs",
+    "loop": "loop",
+    "digitiser": "digitiser",
+    "host": "host link",
+}
 GRID_COLUMNS, GRID_ROWS = 6, 5
-STYLE = {
+LABEL_WIDTH = 0.09  # of the axis: bars narrower than this carry no text
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,
@@ -63,10 +71,14 @@ def write_pictures(data: xarray.Dataset, folder: Path) -> list[Path]:
         for name, draw in drawings.items():
             figure = draw(data)
             path = folder / name
-            write_atomically(path, lambda temporary, figure=figure: figure.savefig(temporary, format="png"))
+            write_atomically(path, partial(_save, figure))
             pyplot.close(figure)
             written.append(path)
     return written
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, format="png")
 
 
 def _summary(data: xarray.Dataset) -> dict[str, Any]:
@@ -78,11 +90,16 @@ def _source(data: xarray.Dataset) -> str:
     return f"{scenario['machine']}, serial {scenario['serial']}, model {scenario['model']}, seed {scenario['seed']}"
 
 
+def _cloud(axis: Axes, points: Array, **style: Any) -> None:
+    """Scatter the first two dimensions of points (n, d)."""
+    axis.scatter(points[:, 0], points[:, 1], **style)
+
+
 def samples(data: xarray.Dataset) -> Figure:
     """Noise, the machine's samples and the ideal ones, each over the data cloud."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 3, figsize=(7.2, 2.9), sharex=True, sharey=True)
+    figure, axes = pyplot.subplots(1, 3, figsize=(7.2, 3.3), sharex=True, sharey=True, layout="compressed")
     summary = _summary(data)
     panels = (
         ("noise, t = 0", data["start"], None),
@@ -90,22 +107,26 @@ def samples(data: xarray.Dataset) -> Figure:
         ("same network, digital", data["state_ideal"].isel(step=-1), summary["w2_ideal"]),
     )
     for axis, (title, cloud, distance), colour in zip(axes, panels, (GREY, VERMILION, BLUE), strict=True):
-        axis.scatter(*data["reference"].values.T[:2], s=3, color="#d9d9d9", linewidths=0, label="data")
-        axis.scatter(*cloud.values.T[:2], s=7, color=colour, linewidths=0, label="samples")
-        axis.set_title(title if distance is None else f"{title}\n$W_2$ = {distance:.3f}")
+        _cloud(axis, data["reference"].values, s=3, color="#d9d9d9", linewidths=0, label="data")
+        _cloud(axis, cloud.values, s=7, color=colour, linewidths=0, label="samples")
+        axis.set_title(f"{title}\n" + ("" if distance is None else f"$W_2$ = {distance:.3f}"))
         axis.set_aspect("equal")
         axis.set_xlim(-2.2, 2.2)
         axis.set_ylim(-2.2, 2.2)
         axis.set_xlabel("$x_1$ (network units)")
     axes[0].set_ylabel("$x_2$ (network units)")
     axes[1].legend(loc="lower right", handletextpad=0.1, markerscale=1.5)
-    figure.suptitle(f"{data.sizes['sample']} samples, {data.sizes['step']} implicit diffusion steps ({_source(data)})")
+    figure.suptitle(
+        f"{data.sizes['sample']} samples, {data.sizes['step']} implicit diffusion steps ({_source(data)})"
+    )
     return figure
 
 
 def voltages(data: xarray.Dataset) -> Figure:
     """All node voltages of the first recorded solve, with the read-out window."""
     from matplotlib import pyplot
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
 
     step = data.sizes["step"] // 2
     wave = data["voltage"].isel(recorded_sample=0, trial=0, step=step)
@@ -124,11 +145,13 @@ def voltages(data: xarray.Dataset) -> Figure:
     settled = float(data["settling"].isel(sample=0, step=step)) * 1e6
     axis.axvline(settled, color="black", linewidth=0.8, linestyle="--")
     handles = [
-        pyplot.Line2D([], [], color=VERMILION, linewidth=1.4, label="channels that carry the sample"),
-        pyplot.Line2D([], [], color=SKY, linewidth=1.0, label="hidden units"),
-        pyplot.Line2D([], [], color=GREY, linewidth=1.0, label="unused channels"),
-        pyplot.Line2D([], [], color="black", linewidth=0.8, linestyle="--", label=f"settled to 1 %: {settled:.1f} us"),
-        pyplot.Rectangle((0, 0), 1, 1, color=YELLOW, alpha=0.35, linewidth=0, label="read-out window"),
+        Line2D([], [], color=VERMILION, linewidth=1.4, label="channels that carry the sample"),
+        Line2D([], [], color=SKY, linewidth=1.0, label="hidden units"),
+        Line2D([], [], color=GREY, linewidth=1.0, label="unused channels"),
+        Line2D(
+            [], [], color="black", linewidth=0.8, linestyle="--", label=f"settled to 1 %: {settled:.1f} µs"
+        ),
+        Rectangle((0, 0), 1, 1, color=YELLOW, alpha=0.35, linewidth=0, label="read-out window"),
     ]
     axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axis.set_xlim(0, time[-1])
@@ -156,14 +179,19 @@ def settling_grid(data: xarray.Dataset) -> Figure:
     columns = [int(np.argmin(abs(time - instant * 1e-6))) for instant in grid_instants(time[-1] * 1e6)]
     units = data["solution_voltage"] / float(data.attrs["volts_per_unit"])
     figure, axes = pyplot.subplots(
-        len(rows), len(columns), figsize=(7.2, 1.22 * len(rows) + 0.7), sharex=True, sharey=True, squeeze=False
+        len(rows),
+        len(columns),
+        figsize=(7.2, 1.22 * len(rows) + 0.7),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
     )
     for row, step in enumerate(rows):
         for column, k in enumerate(columns):
             axis: Axes = axes[row, column]
-            axis.scatter(*data["reference"].values.T[:2], s=1, color="#d9d9d9", linewidths=0)
+            _cloud(axis, data["reference"].values, s=1, color="#d9d9d9", linewidths=0)
             points = units.isel(step=step, time=k).values
-            axis.scatter(*points.T[:2], s=2.5, color=VERMILION, linewidths=0)
+            _cloud(axis, points, s=2.5, color=VERMILION, linewidths=0)
             axis.set_xlim(-2.2, 2.2)
             axis.set_ylim(-2.2, 2.2)
             axis.set_aspect("equal")
@@ -175,7 +203,9 @@ def settling_grid(data: xarray.Dataset) -> Figure:
                 axis.set_ylabel(f"step {step + 1}")
     figure.supxlabel("$x_1$ (network units); columns: time after the loop closes", fontsize=9)
     figure.supylabel("$x_2$ (network units)", fontsize=9)
-    figure.suptitle(f"{units.sizes['sample']} samples while the loop settles, over the data ({_source(data)})")
+    figure.suptitle(
+        f"{units.sizes['sample']} samples while the loop settles, over the data ({_source(data)})"
+    )
     return figure
 
 
@@ -197,22 +227,35 @@ def bias(data: xarray.Dataset) -> Figure:
     mean, spread = error[..., :d].mean(axis=0), error[..., :d].std(axis=0)
     for k, colour in zip(range(min(d, 4)), (VERMILION, BLUE, GREEN, PURPLE), strict=False):
         axes[0].errorbar(
-            step, mean[:, k], spread[:, k], color=colour, marker="o", markersize=3, linewidth=1, label=f"$x_{k + 1}$"
+            step,
+            mean[:, k],
+            spread[:, k],
+            color=colour,
+            marker="o",
+            markersize=3,
+            linewidth=1,
+            label=f"$x_{k + 1}$",
         )
     axes[0].axhline(0, color="black", linewidth=0.6)
     axes[0].set_xlabel("diffusion step")
     axes[0].set_ylabel("read-out minus ideal\n(network units)")
     axes[0].set_title("mean error per step (bars: spread)")
-    axes[0].legend()
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(low, high + 0.25 * (high - low))
+    axes[0].legend(ncols=2, loc="upper center")
     shift = np.sqrt(((data["state"] - data["state_ideal"]) ** 2).sum("dim").mean("sample"))
-    axes[1].plot(step, shift, color=VERMILION, marker="o", markersize=3, linewidth=1, label="distance to ideal samples")
+    axes[1].plot(
+        step, shift, color=VERMILION, marker="o", markersize=3, linewidth=1, label="distance to ideal samples"
+    )
     total = np.sqrt((np.cumsum(mean, axis=0) ** 2).sum(axis=1))
     axes[1].plot(step, total, color=GREY, linestyle="--", linewidth=1, label="sum of mean errors")
-    axes[1].set_ylim(bottom=0)
     axes[1].set_xlabel("diffusion step")
     axes[1].set_ylabel("RMS shift (network units)")
     axes[1].set_title("how errors add up")
-    axes[1].legend()
+    axes[1].set_ylim(0, 1.3 * axes[1].get_ylim()[1])
+    axes[1].legend(loc="upper left")
+    for axis in axes:
+        axis.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(f"Machine against ideal, step by step ({_source(data)})")
     return figure
 
@@ -222,7 +265,9 @@ def timeline(data: xarray.Dataset) -> Figure:
     from matplotlib import pyplot
 
     start, stop = data["event_start"].values, data["event_stop"].values
-    resource, step, trial = (data[f"event_{name}"].values for name in ("resource", "step", "trial"))
+    resource, what, step, trial = (
+        data[f"event_{name}"].values for name in ("resource", "what", "step", "trial")
+    )
     figure, axes = pyplot.subplots(2, 1, figsize=(7.2, 3.8))
     first = step <= 1
     opened = start[step == 1].min()
@@ -243,6 +288,14 @@ def timeline(data: xarray.Dataset) -> Figure:
                 edgecolor="white",
                 linewidth=0.3,
             )
+            span = (stop[chosen].max() - zero) * factor
+            for event in np.flatnonzero(mine):
+                width = (stop - start)[event] * factor
+                if width > LABEL_WIDTH * span:
+                    middle = (start[event] - zero) * factor + width / 2
+                    axis.text(
+                        middle, row, str(what[event]), ha="center", va="center", fontsize=7, color="white"
+                    )
         axis.set_yticks(range(len(RESOURCE_NAMES)), list(RESOURCE_NAMES.values()))
         axis.invert_yaxis()
         axis.set_xlabel(f"time ({unit})")

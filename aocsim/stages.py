@@ -34,7 +34,9 @@ class Elementwise:
     offset_in: Array | float = 0.0
     gain_out: Array | float = 1.0
     offset_out: Array | float = 0.0
-    _arrays: dict[int, tuple[Array, Array, Array, Array]] = field(default_factory=dict, init=False, repr=False)
+    _arrays: dict[int, tuple[Array, Array, Array, Array]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def response(self, x: Array) -> Array:
         """Output signal, shape of x."""

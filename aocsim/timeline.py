@@ -130,7 +130,9 @@ def schedule(machine: Machine, *, steps: int, trials: int, trial_spacing: float 
                 opened = environment.now
                 yield from solve(step, trial)
                 transfers.append(
-                    environment.process(bench.occupy("host", "transfer", digitiser.transfer_time, step, trial))
+                    environment.process(
+                        bench.occupy("host", "transfer", digitiser.transfer_time, step, trial)
+                    )
                 )
                 yield from bench.occupy("digitiser", "re-arm", digitiser.rearm_time, step, trial)
                 if trial_spacing is not None and trial < trials - 1:

@@ -92,8 +92,18 @@ class Digitiser:
     @classmethod
     def build(cls, part: AsBuilt) -> Digitiser:
         """Read the digitiser's sheet."""
-        values = {entry: part.scalar(entry) for entry in DIGITISER_ENTRIES}
-        return cls(**{k: round(v) if k in ("samples", "bits") else v for k, v in values.items()})
+        return cls(
+            sample_rate=part.scalar("sample_rate"),
+            samples=round(part.scalar("samples")),
+            window_start=part.scalar("window_start"),
+            window_stop=part.scalar("window_stop"),
+            input_scale=part.scalar("input_scale"),
+            full_scale=part.scalar("full_scale"),
+            bits=round(part.scalar("bits")),
+            effective_bits=part.scalar("effective_bits"),
+            rearm_time=part.scalar("rearm_time"),
+            transfer_time=part.scalar("transfer_time"),
+        )
 
     @property
     def times(self) -> Array:

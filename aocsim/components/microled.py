@@ -139,7 +139,8 @@ class MicroLed:
             for value in efficiency
         )
         bias, gain, compression = (
-            part.array(entry, "arm") for entry in ("bias_current", "driver_transconductance", "driver_compression")
+            part.array(entry, "arm")
+            for entry in ("bias_current", "driver_transconductance", "driver_compression")
         )
         return cls(
             (first, second),
@@ -151,7 +152,9 @@ class MicroLed:
     def current(self, arm: int, v: Array) -> Array:
         """Drive current, A: equation (3)."""
         v = np.asarray(v, dtype=float)
-        return np.asarray(self.bias_current[arm] + self.transconductance[arm] * v * (1 - self.compression[arm] * v * v))
+        return np.asarray(
+            self.bias_current[arm] + self.transconductance[arm] * v * (1 - self.compression[arm] * v * v)
+        )
 
     def bias_power(self, arm: int) -> float:
         """Optical power at v = 0, W."""

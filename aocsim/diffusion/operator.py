@@ -268,23 +268,23 @@ class BlockOperator:
         residual = self._residual(z, drive)
         error = np.abs(residual).max(axis=1)
         for _ in range(_NEWTON_STEPS):
-            open_ = np.flatnonzero(~(error <= tol * np.maximum(1.0, np.abs(z).max(axis=1))))
-            if not len(open_):
+            unsolved = np.flatnonzero(~(error <= tol * np.maximum(1.0, np.abs(z).max(axis=1))))
+            if not len(unsolved):
                 break
-            start, before = z[open_], error[open_]
-            step = self._newton_step(start, residual[open_])
-            todo, length = np.arange(len(open_)), 1.0
+            start, before = z[unsolved], error[unsolved]
+            step = self._newton_step(start, residual[unsolved])
+            todo, length = np.arange(len(unsolved)), 1.0
             for _ in range(_HALVINGS):
                 trial = start[todo] + length * step[todo]
-                trial_residual = self._residual(trial, drive[open_[todo]])
+                trial_residual = self._residual(trial, drive[unsolved[todo]])
                 trial_error = np.abs(trial_residual).max(axis=1)
                 good = trial_error < before[todo]
-                taken = open_[todo[good]]
+                taken = unsolved[todo[good]]
                 z[taken], residual[taken], error[taken] = trial[good], trial_residual[good], trial_error[good]
                 todo, length = todo[~good], length / 2.0
                 if not len(todo):
                     break
-            if len(todo) == len(open_):
+            if len(todo) == len(unsolved):
                 # No sample moved: every remaining one sits in a valley of the residual.
                 break
         return z, error / np.maximum(1.0, np.abs(z).max(axis=1))
@@ -297,21 +297,22 @@ class BlockOperator:
         """
         slope = self.activation.slope(z)
         d = self.layout[0]
-        map_ = np.broadcast_to(np.eye(d), (len(z), d, d))
+        gain = np.broadcast_to(np.eye(d), (len(z), d, d))
         constant = np.zeros((len(z), d))
-        maps, constants = [map_], [constant]
+        gains, constants = [gain], [constant]
         for rows, columns in self.ring():
             block = self.matrix[rows, columns] * slope[:, None, columns]
-            map_ = block @ map_
+            gain = block @ gain
             constant = (block @ constant[..., None])[..., 0] + residual[:, rows]
-            maps.append(map_)
+            gains.append(gain)
             constants.append(constant)
-        try:
-            first = np.linalg.solve(np.eye(d) - maps.pop(), constants.pop()[..., None])
-        except np.linalg.LinAlgError:
-            # An exactly singular sample: step along the residual, as the loop would.
-            return residual
-        return np.concatenate([(m @ first)[..., 0] + c for m, c in zip(maps, constants, strict=True)], axis=1)
+        closed = np.eye(d) - gains.pop()
+        # Where the ring cannot be closed the step follows the residual once around it, as the loop would.
+        closed[np.linalg.det(closed) == 0.0] = np.eye(d)
+        first = np.linalg.solve(closed, constants.pop()[..., None])
+        return np.concatenate(
+            [(g @ first)[..., 0] + c for g, c in zip(gains, constants, strict=True)], axis=1
+        )
 
     def _settle(self, z: Array, drive: Array) -> Array:
         """Follow dz/dt = -z + ADM(z), time in units of the loop's, with the exponential Euler method."""

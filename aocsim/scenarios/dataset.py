@@ -71,8 +71,12 @@ def _coordinates(setup: Setup, run: Run) -> Variables:
     return {
         "sample": axis("sample", np.arange(scenario.samples), "1", "diffusion sample"),
         "step": axis("step", np.arange(1, steps + 1), "1", "diffusion step"),
-        "diffusion_time": axis("step", np.arange(1, steps + 1) / steps, "1", "diffusion time at the end of the step"),
-        "recorded_sample": axis("recorded_sample", np.arange(run.voltage.shape[1]), "1", "sample whose waves are kept"),
+        "diffusion_time": axis(
+            "step", np.arange(1, steps + 1) / steps, "1", "diffusion time at the end of the step"
+        ),
+        "recorded_sample": axis(
+            "recorded_sample", np.arange(run.voltage.shape[1]), "1", "sample whose waves are kept"
+        ),
         "trial": axis("trial", np.arange(run.voltage.shape[2]), "1", "trial"),
         "channel": axis("channel", np.arange(machine.channels), "1", "channel"),
         "input_channel": axis("input_channel", np.arange(machine.channels), "1", "input channel"),
@@ -127,7 +131,12 @@ def _run_variables(setup: Setup, run: Run, comparison: Comparison) -> Variables:
             "noiseless settling to 1 % of the distance to the fixed point",
         ),
         "reference": (("point", "dim"), comparison.reference, "1", "held-out data"),
-        "gaussian": (("sample", "dim"), comparison.gaussian, "1", "draws from the Gaussian fitted to the data"),
+        "gaussian": (
+            ("sample", "dim"),
+            comparison.gaussian,
+            "1",
+            "draws from the Gaussian fitted to the data",
+        ),
         "floor": (("sample", "dim"), comparison.floor, "1", "second data sample"),
         "open_path_response": (
             ("swept_channel", "frequency"),
@@ -149,7 +158,12 @@ def _program_variables(setup: Setup, run: Run) -> Variables:
             "commanded modulator weight, grey level over the highest",
         ),
         "alpha": (("channel",), program.alpha, "1", "relaxation as set"),
-        "channel_of_unit": (("unit",), program.channel_of_unit.astype(np.int32), "1", "channel of each network unit"),
+        "channel_of_unit": (
+            ("unit",),
+            program.channel_of_unit.astype(np.int32),
+            "1",
+            "channel of each network unit",
+        ),
         "bias_correction": (("step", "channel"), run.correction, "V", "operating-point trim of the drive"),
         "node_offset": (("channel",), setup.trims.offset, "V", "offset at the node after trimming"),
     }
@@ -168,7 +182,12 @@ def _timeline_variables(setup: Setup) -> Variables:
             "1",
             "diffusion step, 0 outside any",
         ),
-        "event_trial": (("event",), np.array([e.trial for e in events], dtype=np.int32), "1", "trial, -1 outside any"),
+        "event_trial": (
+            ("event",),
+            np.array([e.trial for e in events], dtype=np.int32),
+            "1",
+            "trial, -1 outside any",
+        ),
         "step_latency": (
             ("step",),
             np.array(setup.schedule.step_latency),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aocsim.library import Library
-from aocsim.scenarios.schema import load_scenario
+from aocsim.scenarios.schema import Scenario, load_scenario
 
 if TYPE_CHECKING:
     import xarray
@@ -36,20 +36,27 @@ def run_scenario(
     Raises:
         AocsimError: anything wrong with the input, found before the long computation where possible.
     """
-    from aocsim.output import prepare_folder, write_json
+    from aocsim.output import output_folder
 
-    began = time.perf_counter()
-    if out is not None:
-        prepare_folder(out)
     source = Library.open(library)
     scenario = load_scenario(name, source, overrides)
+    if out is None:
+        return _run(scenario, source, None, progress)
+    with output_folder(out):
+        return _run(scenario, source, out, progress)
+
+
+def _run(scenario: Scenario, source: Library, out: Path | None, progress: bool) -> xarray.Dataset:
 
     from tqdm import tqdm
+
+    from aocsim.output import write_json
 
     from aocsim.record import write_result
     from aocsim.scenarios import sample
     from aocsim.scenarios.dataset import dataset_of
 
+    began = time.perf_counter()
     setup = sample.prepare(scenario, source)
     with tqdm(total=sample.solves_of(scenario), unit="solve", disable=not progress, leave=False) as bar:
         found = sample.execute(setup, bar.update)

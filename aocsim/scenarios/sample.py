@@ -185,9 +185,7 @@ def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: Non
     settings = SolveSettings(solve.method, solve.rtol, solve.atol, threads_of(scenario), solve.noise)
 
     def experiment(name: str) -> Experiment:
-        return Experiment(
-            setup.machine, program, setup.trims, scenario.trials, scenario.seed, name, settings
-        )
+        return Experiment(setup.machine, program, setup.trims, scenario.trials, scenario.seed, name, settings)
 
     began = time.perf_counter()
     correction = np.zeros((steps, setup.machine.channels))
@@ -276,10 +274,14 @@ def compare(setup: Setup, run: Run) -> Comparison:
     summary |= {f"w2_{name}": w2(cloud, reference) for name, cloud in clouds.items()}
     if scenario.samples > 1:
         summary |= {
-            f"mmd2_{name}": mmd2_unbiased(cloud, reference) for name, cloud in clouds.items() if name != "floor"
+            f"mmd2_{name}": mmd2_unbiased(cloud, reference)
+            for name, cloud in clouds.items()
+            if name != "floor"
         }
     summary |= {
-        "nrmse_step_ideal_mean": float(np.mean([nrmse(a, b) for a, b in zip(got, run.ideal_fixed_point, strict=True)])),
+        "nrmse_step_ideal_mean": float(
+            np.mean([nrmse(a, b) for a, b in zip(got, run.ideal_fixed_point, strict=True)])
+        ),
         "nrmse_top": float(
             np.mean([nrmse(a[:, :d], b[:, :d]) for a, b in zip(got, run.ideal_fixed_point, strict=True)])
         ),

@@ -113,8 +113,12 @@ class Compile(_Table):
         alpha_residual: standard deviation of what an alpha trim leaves, dimensionless.
     """
 
-    knowledge: Annotated[float | str, _word_or_number(("exact", "nominal"), 0.0, 0.5)] = 0.0025
-    alpha: Annotated[float | str, _word_or_number(("per_channel",), 0.0, 1.0, open_end=True)] = "per_channel"
+    knowledge: Annotated[
+        float | Literal["exact", "nominal"], _word_or_number(("exact", "nominal"), 0.0, 0.5)
+    ] = 0.0025
+    alpha: Annotated[
+        float | Literal["per_channel"], _word_or_number(("per_channel",), 0.0, 1.0, open_end=True)
+    ] = "per_channel"
     beta: float = Field(default=27.0, gt=0.0, le=1000.0)
     volts_per_unit: Annotated[float, _quantity("volt", 1e-3, 100.0)] = 0.279
     quantise: bool = True

@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 
 BATCH_METHODS = ("RK45", "DOP853")
 SINGLE_METHODS = ("LSODA", "Radau", "BDF")
+FIRST_STEP = 0.1  # of the fastest pole's time constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +108,8 @@ def integrate(
     solves = len(state)
     span = (float(times[0]), float(times[-1]))
     at = drive if callable(drive) else lambda _: drive
+    # at rest SciPy's own guess of the first step is the whole span, far outside the stable range
+    first_step = min(FIRST_STEP / loop.fastest_rate, span[1] - span[0])
     if method in BATCH_METHODS:
 
         def batch_rhs(t: float, y: Array) -> Array:
@@ -121,6 +124,7 @@ def integrate(
             t_eval=times,
             rtol=rtol,
             atol=atol,
+            first_step=first_step,
             trajectories=solves,
         )
         _check(found, method)
@@ -138,6 +142,7 @@ def integrate(
             t_eval=times,
             rtol=rtol,
             atol=atol,
+            first_step=first_step,
             jac=lambda t, y, one=one, i=i: one.jacobian(y, at(t)[i]),
         )
         _check(found, method)

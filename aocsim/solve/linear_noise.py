@@ -72,7 +72,9 @@ def factor(covariance: Array) -> Array:
     return np.asarray(np.linalg.cholesky(covariance + np.eye(n) * np.maximum(scale * 1e-13, 1e-40)))
 
 
-def sampled_noise(loop: Loop, paths: Array, drive: Array, interval: float, normals: Array, pieces: int) -> Array:
+def sampled_noise(
+    loop: Loop, paths: Array, drive: Array, interval: float, normals: Array, pieces: int
+) -> Array:
     """Noise voltages at equidistant sampling times along transients that start at rest, free of noise.
 
     The loop is linearised once for each of `pieces` stretches of the transient, at the stretch's middle.

@@ -150,8 +150,9 @@ def test_newton_recovers_where_the_first_step_is_singular():
     # At the origin the slope of ADM is exactly 1, so that the first Newton step has no solution.
     network = Network("gain", (np.eye(1),), (np.zeros(1),), (np.zeros(1),), TANH, "none")
     operator = BlockOperator.from_network(network, 1.0)
-    z = operator.fixed_point(np.array([[0.5]]), 0.0, np.zeros((1, 1)))
-    np.testing.assert_allclose(z, np.tanh(z) + 0.5, rtol=0, atol=1e-10)
+    x = np.array([[0.5], [-0.2]])
+    z = operator.fixed_point(x, 0.0, np.array([[0.0], [1.0]]))
+    np.testing.assert_allclose(z, np.tanh(z) + x, rtol=0, atol=1e-9)
 
 
 @settings(deadline=None)

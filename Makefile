@@ -1,0 +1,37 @@
+# Everything is set up in .venv by the first command that needs it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test slow lint readme clean
+
+demo: $(VENV)/.run-installed
+	$(BIN)/aocsim run heart --out results/heart
+	@echo "The pictures are in results/heart: samples.png, settling.png, voltages.png, bias.png, timeline.png"
+
+test: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest -rs
+
+slow: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest -rs -m slow
+
+lint: $(VENV)/.dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "aocsim needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run-installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev-installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.run-installed
+
+clean:
+	rm -rf $(VENV) build dist results .pytest_cache .mypy_cache .ruff_cache .hypothesis
