@@ -152,6 +152,7 @@ def compile_network(
     volts_per_unit: float,
     beta: float,
     alpha: float | Literal["per_channel"] = "per_channel",
+    alpha_min: float = 0.0,
     quantise: bool = True,
 ) -> Compiled:
     """Find grey levels, alpha and the channel map for the block operator of one step size.
@@ -162,6 +163,9 @@ def compile_network(
         volts_per_unit: V.
         beta: wanted gain.
         alpha: "per_channel", or one number for all channels.
+        alpha_min: with "per_channel", the least relaxation; rows that would fill the modulator's range with less
+            settle no later than the slowest ones, and more relaxation filters their noise. Channels without a
+            unit are parked at it.
         quantise: round to the modulator's grey levels.
 
     Raises:
@@ -178,18 +182,18 @@ def compile_network(
 
     if alpha == "per_channel":
         share = np.zeros(n)
-        share[used] = 1.0
+        share[used] = 1.0 - alpha_min
         for _ in range(40):
             _, fill = invert_chain(knowledge, share[:, None] * wanted, used, beta)
             if np.all(fill[used] <= 1.0):
                 break
             share = np.where(used, share / np.maximum(fill * 1.002, 1.0), 0.0)
-        set_alpha = machine.gains.set_alpha(np.where(used, 1 - share, 0.0))
+        set_alpha = machine.gains.set_alpha(np.where(used, 1 - share, alpha_min))
         # rounding alpha down would ask for more weight than the row has
         top = 2**machine.gains.alpha_bits - 1
         set_alpha = np.where(used & (1 - set_alpha > share), np.minimum(set_alpha + 1 / top, 1.0), set_alpha)
     else:
-        set_alpha = np.where(used, machine.gains.set_alpha(np.full(n, float(alpha))), 0.0)
+        set_alpha = machine.gains.set_alpha(np.full(n, float(alpha)))
     share = np.where(used, 1 - set_alpha, 0.0)
     weight, fill = invert_chain(knowledge, share[:, None] * wanted, used, beta)
     worst = int(np.argmax(fill))

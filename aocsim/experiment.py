@@ -8,10 +8,11 @@ by sample and step, so that results depend neither on threads nor on how a batch
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -41,7 +42,7 @@ class SolveSettings:
         method: of `integrate`.
         rtol: relative tolerance.
         atol: absolute tolerance, V.
-        threads: worker threads, at least 1.
+        threads: worker processes, at least 1; the result does not depend on their number.
         noise: whether flicker, white noise and converter noise are drawn.
     """
 
@@ -120,13 +121,8 @@ class Experiment:
         size = max(1, SOLVES_PER_BLOCK // self.trials)
         blocks = [np.arange(a, min(a + size, len(drive))) for a in range(0, len(drive), size)]
 
-        def work(samples: NDArray[np.intp]) -> Measured:
-            found = self._block(set_drive[samples], samples, step, keep, watch)
-            done(len(samples) * self.trials)
-            return found
-
-        with threadpool_limits(limits=1, user_api="blas"):
-            parts = _in_order(work, blocks, self.settings.threads)
+        work = partial(self._block, set_drive, step, keep, watch)
+        parts = _run_blocks(work, blocks, self.settings.threads, lambda samples: done(samples * self.trials))
         return Measured(
             np.concatenate([p.read_out for p in parts]),
             np.concatenate([p.voltage for p in parts]),
@@ -138,11 +134,23 @@ class Experiment:
 
     def _block(
         self,
-        drive: Array,
-        samples: NDArray[np.intp],
+        all_drives: Array,
         step: int,
         keep: tuple[int, int],
         watch: NDArray[np.intp],
+        samples: NDArray[np.intp],
+    ) -> Measured:
+        # the matrices are small: threads inside BLAS would only wait for one another
+        with threadpool_limits(limits=1, user_api="blas"):
+            return self._solve(all_drives[samples], step, keep, watch, samples)
+
+    def _solve(
+        self,
+        drive: Array,
+        step: int,
+        keep: tuple[int, int],
+        watch: NDArray[np.intp],
+        samples: NDArray[np.intp],
     ) -> Measured:
         machine, trials, digitiser = self.machine, self.trials, self.machine.digitiser
         n, noise = machine.channels, self.settings.noise
@@ -236,10 +244,21 @@ def settling_time(left: Array, times: Array, level: float = SETTLED) -> Array:
     return np.where((left > level).any(axis=1), out, 0.0)
 
 
-def _in_order(
-    work: Callable[[NDArray[np.intp]], Measured], blocks: list[NDArray[np.intp]], threads: int
+def _run_blocks(
+    work: Callable[[NDArray[np.intp]], Measured],
+    blocks: list[NDArray[np.intp]],
+    workers: int,
+    done: Callable[[int], object],
 ) -> list[Measured]:
-    if threads == 1 or len(blocks) == 1:
-        return [work(block) for block in blocks]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, blocks))
+    """Results of all blocks in their order; `done` hears the number of samples of each block as it comes in."""
+    results: list[Measured] = []
+    found: Iterable[Measured]
+    if workers == 1 or len(blocks) == 1:
+        found = map(work, blocks)
+    else:
+        # processes, not threads: between its compiled kernels SciPy's stepper holds the interpreter lock
+        found = Parallel(n_jobs=workers, return_as="generator")(delayed(work)(block) for block in blocks)
+    for block, measured in zip(blocks, found, strict=True):
+        results.append(measured)
+        done(len(block))
+    return results

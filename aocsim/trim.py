@@ -41,7 +41,7 @@ def decreed(machine: Machine, program: Program, offset_residual: float, alpha_re
     bare = compose(machine, program, Trims(np.zeros(n), np.zeros(n)))
     zero = np.zeros(n)
     reached = sum(bare.arm_output(arm, zero) for arm in ("+", "-"))
-    return Trims(np.where(program.alpha > 0, program.alpha + alpha, 0.0), offset - reached)
+    return Trims(program.alpha + alpha, offset - reached)
 
 
 def at_operating_point(
@@ -58,7 +58,8 @@ def at_operating_point(
     point then moves by -e. The samples go on from the corrected read-outs.
 
     Args:
-        experiment: the machine with the program and its other trims.
+        experiment: the machine with the program and its other trims; one trial is enough, since the mean runs
+            over all samples.
         operator: the ideal operator of one step.
         start: (samples, d) noise that is used for nothing else.
         steps: diffusion steps.

@@ -20,6 +20,7 @@ the driver's compression kappa.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,18 +163,24 @@ class MicroLed:
 
     def law(self, arm: int) -> Law:
         """v [V] -> optical power above the bias light [W], as a table."""
-        diode, gain, kappa = self.diodes[arm], self.transconductance[arm], self.compression[arm]
-        limit = min(DRIVE_LIMIT, 0.95 / np.sqrt(3 * kappa)) if kappa > 0 else DRIVE_LIMIT
-
-        def power(v: Array) -> Array:
-            return np.asarray(diode.power(self.current(arm, v)) - self.bias_power(arm))
-
-        def slope(v: Array) -> Array:
-            current = self.current(arm, v)
-            return np.where(current > 0, diode.slope(current) * gain * (1 - 3 * kappa * v * v), 0.0)
-
-        return Law.tabulate(f"microLED ({'+-'[arm]} arm)", power, slope, -limit, limit)
+        return _table(self, arm)
 
     def bandwidth(self, arm: int) -> float:
         """Small-signal -3 dB frequency at the bias, Hz."""
         return float(self.diodes[arm].bandwidth(self.bias_current[arm]))
+
+
+@lru_cache(maxsize=64)
+def _table(led: MicroLed, arm: int) -> Law:
+    """`MicroLed.law`, kept, since every composed loop asks for it."""
+    diode, gain, kappa = led.diodes[arm], led.transconductance[arm], led.compression[arm]
+    limit = min(DRIVE_LIMIT, 0.95 / np.sqrt(3 * kappa)) if kappa > 0 else DRIVE_LIMIT
+
+    def power(v: Array) -> Array:
+        return np.asarray(diode.power(led.current(arm, v)) - led.bias_power(arm))
+
+    def slope(v: Array) -> Array:
+        current = led.current(arm, v)
+        return np.where(current > 0, diode.slope(current) * gain * (1 - 3 * kappa * v * v), 0.0)
+
+    return Law.tabulate(f"microLED ({'+-'[arm]} arm)", power, slope, -limit, limit)

@@ -11,6 +11,7 @@ linear range and rails. The node's dominant pole sits behind the sum, so that th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,4 +76,10 @@ class SummingNode:
             return None
         lower = self.linear_low + TABLE_SPAN * (self.rail_low - self.linear_low)
         upper = self.linear_high + TABLE_SPAN * (self.rail_high - self.linear_high)
-        return Elementwise(Law.tabulate("node amplifier", self.saturate, self.slope, lower, upper))
+        return Elementwise(_table(self, lower, upper))
+
+
+@lru_cache(maxsize=64)
+def _table(node: SummingNode, lower: float, upper: float) -> Law:
+    """The node's saturation as a table; every composed loop asks for it."""
+    return Law.tabulate("node amplifier", node.saturate, node.slope, lower, upper)

@@ -19,6 +19,7 @@ The node voltage z reaches the bases through an attenuator; the differential cur
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,16 +118,8 @@ class DifferentialPair:
 
     def law(self) -> Law:
         """Equation (2) over the swing, as a function of the base voltage over 2 V_T, dimensionless."""
-        k = self.degeneration
         bypass = self.feedthrough * 2 * thermal_voltage(self.junction_temperature)
-        bypass /= float((self.input_attenuation * self.swing).mean())
-        return Law.tabulate(
-            "differential pair",
-            lambda u: normalised_current(u, k) + bypass * u,
-            lambda u: normalised_slope(u, k) + bypass,
-            -TABLE_HALF_WIDTH * (1 + k),
-            TABLE_HALF_WIDTH * (1 + k),
-        )
+        return _table(self.degeneration, bypass / float((self.input_attenuation * self.swing).mean()))
 
     def stage(self) -> Elementwise:
         """z [V] -> v [V], equation (2)."""
@@ -137,3 +130,16 @@ class DifferentialPair:
             offset_in=self.input_offset / two_vt,
             gain_out=self.swing,
         )
+
+
+@lru_cache(maxsize=64)
+def _table(degeneration: float, bypass: float) -> Law:
+    """Normalised current plus a linear bypass over the base voltage / 2 V_T; every composed loop asks for it."""
+    half_width = TABLE_HALF_WIDTH * (1 + degeneration)
+    return Law.tabulate(
+        "differential pair",
+        lambda u: normalised_current(u, degeneration) + bypass * u,
+        lambda u: normalised_slope(u, degeneration) + bypass,
+        -half_width,
+        half_width,
+    )

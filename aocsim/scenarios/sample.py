@@ -35,6 +35,7 @@ REFERENCE_POINTS = 1000
 REFERENCE_SEED = 0  # the held-out data are the same for every seed of a scenario
 SWEEP_CHANNELS = 8
 SWEEP_FREQUENCIES = np.geomspace(1e6, 1.2e7, 14)  # Hz
+TRIM_TRIALS = 1  # solves of each sample in the operating-point trim, whose mean runs over many samples
 MEMORY_SHARE = 0.7  # of the computer's memory that a run may plan to use
 
 
@@ -112,6 +113,7 @@ def prepare(scenario: Scenario, library: Library) -> Setup:
         volts_per_unit=settings.volts_per_unit,
         beta=settings.beta,
         alpha=settings.alpha,
+        alpha_min=settings.alpha_min,
         quantise=settings.quantise,
     )
     trims = decreed(machine, compiled.program, settings.offset_residual, settings.alpha_residual)
@@ -167,14 +169,14 @@ def check_memory(scenario: Scenario, machine: Machine, network: Network) -> None
 
 
 def threads_of(scenario: Scenario) -> int:
-    """Worker threads, at least 1."""
+    """Worker processes, at least 1."""
     return scenario.solve.threads or os.cpu_count() or 1
 
 
 def solves_of(scenario: Scenario) -> int:
     """Number of solves of trim and run together."""
-    samples = scenario.samples + scenario.compile.operating_point_trim
-    return samples * scenario.trials * scenario.diffusion.steps
+    solves = scenario.samples * scenario.trials + scenario.compile.operating_point_trim * TRIM_TRIALS
+    return solves * scenario.diffusion.steps
 
 
 def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: None) -> Run:
@@ -184,17 +186,17 @@ def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: Non
     solve = scenario.solve
     settings = SolveSettings(solve.method, solve.rtol, solve.atol, threads_of(scenario), solve.noise)
 
-    def experiment(name: str) -> Experiment:
-        return Experiment(setup.machine, program, setup.trims, scenario.trials, scenario.seed, name, settings)
+    def experiment(name: str, trials: int) -> Experiment:
+        return Experiment(setup.machine, program, setup.trims, trials, scenario.seed, name, settings)
 
     began = time.perf_counter()
     correction = np.zeros((steps, setup.machine.channels))
     others = scenario.compile.operating_point_trim
     if others:
         start = stream(scenario.seed, "trim.start").standard_normal((others, d))
-        correction = at_operating_point(experiment("trim"), operator, start, steps, progress)
+        correction = at_operating_point(experiment("trim", TRIM_TRIALS), operator, start, steps, progress)
     start = stream(scenario.seed, "start").standard_normal((count, d))
-    x, run = start, experiment("run")
+    x, run = start, experiment("run", scenario.trials)
     keep = (min(scenario.record.samples, count), min(scenario.record.trials, scenario.trials))
     watch = program.channel_of_unit[:d]
     states, reads, fixed, settling, voltage, watched, evaluations = [], [], [], [], [], [], 0

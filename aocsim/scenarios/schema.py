@@ -105,6 +105,7 @@ class Compile(_Table):
     Attributes:
         knowledge: relative standard error with which the parts are known; or exactly; or as on the sheet.
         alpha: one relaxation for all channels, or chosen for each.
+        alpha_min: least relaxation that "per_channel" chooses.
         beta: gain of the electronics after the arms' difference, dimensionless.
         volts_per_unit: volts that stand for one network unit.
         quantise: whether grey levels, gains and volts are rounded to what the converters can set.
@@ -119,6 +120,7 @@ class Compile(_Table):
     alpha: Annotated[
         float | Literal["per_channel"], _word_or_number(("per_channel",), 0.0, 1.0, open_end=True)
     ] = "per_channel"
+    alpha_min: float = Field(default=0.8, ge=0.0, lt=1.0)
     beta: float = Field(default=27.0, gt=0.0, le=1000.0)
     volts_per_unit: Annotated[float, _quantity("volt", 1e-3, 100.0)] = 0.279
     quantise: bool = True
