@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow lint readme clean
+.PHONY: demo test slow figures lint clean
 
 demo: $(VENV)/.run-installed
 	$(BIN)/aocsim run heart --out results/heart
@@ -14,6 +14,9 @@ test: $(VENV)/.dev-installed
 
 slow: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest -rs -m slow
+
+figures: $(VENV)/.run-installed
+	$(BIN)/python docs/figures.py
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .

@@ -200,11 +200,11 @@ def compile_network(
     if fill[worst] > 1 + 1e-3:
         unit = int(np.flatnonzero(channels == worst)[0])
         raise InputError(
-            f"weights beyond the gain range: channel {worst} (unit {unit}) needs {fill[worst]:.3g} times the slope that "
-            f"beta = {beta:.4g} gives at alpha = {set_alpha[worst]:.5g}",
+            f"weights beyond the gain range: channel {worst} (unit {unit}) needs {fill[worst]:.3g} times the slope "
+            f"that beta = {beta:.4g} gives at alpha = {set_alpha[worst]:.5g}",
             key="compile.alpha",
             got=alpha,
-            allowed=f"alpha >= {1 - share[worst] / fill[worst]:.5g} for this row, a larger compile.beta, or per_channel",
+            allowed=f"alpha >= {1 - share[worst] / fill[worst]:.5g} for this row, a larger beta, or per_channel",
         )
     target = share[:, None] * wanted
     full = np.abs(target[used]).max() or 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from aocsim.errors import InputError
@@ -29,6 +31,9 @@ def w2(points_a: Array, points_b: Array) -> float:
     Raises:
         InputError: empty, not finite, or of different dimensions.
     """
+    # POT loads every array library that it finds, torch alone takes seconds; these clouds are numpy's
+    for name in ("PYTORCH", "JAX", "CUPY", "TENSORFLOW"):
+        os.environ.setdefault(f"POT_BACKEND_DISABLE_{name}", "1")
     import ot
 
     a, b = _clouds(points_a, points_b)

@@ -12,7 +12,7 @@ from aocsim.solve.steady import steady_state
 Array = NDArray[np.float64]
 
 AMPLITUDE = 0.02  # V: a small signal, far inside the node's linear range
-CYCLES = 6  # whole periods of the lowest frequency over which a sine is fitted
+CYCLES = 2  # whole periods of the lowest frequency over which a sine is fitted; one more for the start to die away
 POINTS = 32  # samples of a period of the highest frequency, at least
 
 
@@ -35,16 +35,17 @@ def sweep(loop: Loop, channels: NDArray[np.intp], frequencies: Array) -> Array:
     driven[np.arange(m * k), np.repeat(channels, k)] = AMPLITUDE
     omega = np.tile(2 * np.pi * frequencies, m)
     rest = steady_state(loop, np.zeros((1, loop.states)), np.zeros((1, n)))
-    stop = 2 * CYCLES / frequencies.min()
-    times = np.linspace(stop / 2, stop, round(CYCLES * POINTS * frequencies.max() / frequencies.min()))
+    period = 1 / frequencies.min()
+    count = round(CYCLES * POINTS * frequencies.max() * period)
+    times = np.linspace(period, (1 + CYCLES) * period, count)
     found = integrate(
         loop,
         np.repeat(rest, m * k, axis=0),
         lambda t: driven * np.sin(omega * t)[:, None],
         np.concatenate([[0.0], times]),
         method="DOP853",
-        rtol=1e-7,
-        atol=1e-9,
+        rtol=1e-6,
+        atol=1e-8,
     ).state[:, 1:]
     pushed = steady_state(loop, np.repeat(rest, m, axis=0), driven[::k])
     static = (pushed - rest)[np.arange(m), channels] / AMPLITUDE

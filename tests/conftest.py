@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 from aocsim.compiler import Compiled, Knowledge, compile_network, knowledge_of
 from aocsim.compose import Trims
@@ -20,6 +21,13 @@ settings.register_profile("aocsim", deadline=None)
 settings.load_profile("aocsim")
 
 LAYOUT = (2, 6, 5)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_blas_thread():
+    """Small matrices on several threads wait for each other, ten times slower on a busy machine."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,7 +51,6 @@ def _run(scenario: Scenario, source: Library, out: Path | None, progress: bool) 
     from tqdm import tqdm
 
     from aocsim.output import write_json
-
     from aocsim.record import write_result
     from aocsim.scenarios import sample
     from aocsim.scenarios.dataset import dataset_of

@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 REFERENCE_POINTS = 1000
 REFERENCE_SEED = 0  # the held-out data are the same for every seed of a scenario
 SWEEP_CHANNELS = 8
-SWEEP_FREQUENCIES = np.geomspace(1e6, 1.2e7, 14)  # Hz
+SWEEP_FREQUENCIES = np.geomspace(2e6, 9e6, 10)  # Hz
 TRIM_TRIALS = 1  # solves of each sample in the operating-point trim, whose mean runs over many samples
 MEMORY_SHARE = 0.7  # of the computer's memory that a run may plan to use
 

@@ -14,6 +14,8 @@ Q(2h) = Q(h) + Phi(h) Q(h) Phi(h)^T. Small noise only: the deviation must stay w
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,7 +64,7 @@ def segments(samples: int, count: int) -> list[slice]:
     """Cut sampling intervals 0..samples-2 into `count` runs that grow geometrically, as a transient dies away."""
     edges = np.unique(np.round(np.geomspace(1, samples, count + 1) - 1).astype(int))
     edges[0], edges[-1] = 0, samples - 1
-    return [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    return [slice(int(a), int(b)) for a, b in pairwise(edges) if b > a]
 
 
 def factor(covariance: Array) -> Array:

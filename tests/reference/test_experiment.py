@@ -154,6 +154,5 @@ def test_a_loop_that_sits_on_an_unstable_fixed_point_is_refused(bench_of, kick):
     unstable = replace(bench, trims=replace(bench.trims, alpha=alpha))
     drive = np.zeros((1, 48))
     drive[0, used] = kick
-    with pytest.raises(PhysicsError):
-        with np.errstate(all="ignore"):
-            experiment(unstable, trials=1).measure(drive, 0)
+    with pytest.raises(PhysicsError), np.errstate(all="ignore"):
+        experiment(unstable, trials=1).measure(drive, 0)

@@ -208,7 +208,7 @@ def test_at_rest_is_the_lyapunov_solution(bench_of):
     rest = steady_state(loop, integrate(loop, np.zeros((1, 16)), drive, np.array([0.0, 100e-6])).state[:, -1], drive)
     a, d = loop.linearise(rest, drive)
     expected = solve_continuous_lyapunov(a[0], -d[0])
-    found = read_out_covariance(loop, np.repeat(rest, 120, axis=0), drive[0], INTERVAL)[-1, :, -1, :]
+    found = read_out_covariance(loop, np.repeat(rest, 60, axis=0), drive[0], INTERVAL)[-1, :, -1, :]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * expected.max())
 
 
@@ -223,7 +223,7 @@ def test_all_poles_filter_the_noise_as_scipy_does(bench_of):
     scale = np.repeat([1.0, 0.1, 1e-4, 1e-6, 1e-4, 1e-6], 16)  # V, V, W, A, W, A
     p = solve_continuous_lyapunov(a[0] / scale[:, None] * scale, -d[0] / np.outer(scale, scale))
     expected = p[:16, :16]
-    found = read_out_covariance(loop, np.repeat(rest, 120, axis=0), drive[0], INTERVAL)[-1, :, -1, :]
+    found = read_out_covariance(loop, np.repeat(rest, 60, axis=0), drive[0], INTERVAL)[-1, :, -1, :]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * expected.max())
     normals = np.random.default_rng(4).standard_normal((1, 4000, 40, loop.states))
     paths = np.repeat(rest, 40, axis=0)[None]

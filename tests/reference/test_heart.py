@@ -1,0 +1,133 @@
+"""The main job: the heart through the simulated machine, against the same network stepped digitally."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray
+
+import aocsim
+
+IDEAL = {
+    "machine": "ideal48",
+    "compile.quantise": False,
+    "compile.knowledge": "exact",
+    "compile.operating_point_trim": 0,
+    "compile.offset_residual": "0 V",
+    "compile.alpha_residual": 0.0,
+    "timeline.samples_per_record": 400,
+    "timeline.window_start": "80 us",
+    "timeline.window_stop": "85 us",
+    "solve.method": "DOP853",
+    "solve.rtol": 1e-7,
+    "solve.atol": "0.1 uV",
+    "trials": 1,
+}
+
+
+def summary_of(data: xarray.Dataset) -> dict[str, Any]:
+    return dict(json.loads(data.attrs["summary"]))
+
+
+def small(**changes: Any) -> dict[str, Any]:
+    """A quarter of the diffusion at a few samples, enough to see the chain work."""
+    return {
+        "samples": 24,
+        "trials": 2,
+        "diffusion.steps": 16,
+        "compile.operating_point_trim": 32,
+        "solve.threads": 1,
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def run() -> xarray.Dataset:
+    return aocsim.run("heart", seed=11, overrides=small(serial=7))
+
+
+def test_small_run_is_close_to_the_ideal(run: xarray.Dataset) -> None:
+    summary = summary_of(run)
+    assert 10 <= summary["settling_us_median"] <= 15
+    assert summary["bandwidth_3db_hz"] == pytest.approx(5.0e6, rel=0.02)
+    assert summary["rms_shift"] <= 0.12
+    assert summary["nrmse_step_ideal_mean"] <= 0.008
+
+
+def test_everything_has_units_and_a_name(run: xarray.Dataset) -> None:
+    for name, variable in run.variables.items():
+        assert variable.attrs.get("units"), name
+        assert variable.attrs.get("long_name"), name
+    assert all(isinstance(value, str | int | float | np.generic) for value in run.attrs.values())
+
+
+def test_read_out_is_the_window_mean_of_the_recorded_voltages() -> None:
+    """With one trial kept of one, the read-out is nothing but the mean of the recorded samples 61 to 83."""
+    data = aocsim.run(
+        "heart", overrides=small(samples=3, trials=1, **{"record.samples": 3, "diffusion.steps": 2})
+    )
+    mean = data["voltage"].isel(trial=0, time=slice(61, 84)).mean("time")
+    read = data["read_out"].values
+    np.testing.assert_allclose(mean.transpose("recorded_sample", "step", "channel").values, read, atol=1e-12)
+    assert data["time"].values[61] == pytest.approx(13.01e-6, abs=5e-9)
+    assert data["time"].values[83] == pytest.approx(17.71e-6, abs=5e-9)
+
+
+def test_recording_changes_no_result() -> None:
+    few = small(samples=3, **{"diffusion.steps": 2, "compile.operating_point_trim": 4})
+    a = aocsim.run("heart", overrides={**few, "record.samples": 0})
+    b = aocsim.run("heart", overrides={**few, "record.samples": 3, "record.trials": 2})
+    np.testing.assert_array_equal(a["read_out"].values, b["read_out"].values)
+
+
+def test_live_noise_follows_the_seed_and_mismatch_does_not() -> None:
+    few = small(samples=3, **{"diffusion.steps": 1, "compile.operating_point_trim": 0})
+    a, b, again = (aocsim.run("heart", seed=seed, overrides=few) for seed in (1, 2, 1))
+    np.testing.assert_array_equal(a["read_out"].values, again["read_out"].values)
+    np.testing.assert_array_equal(a["weight"].values, b["weight"].values)
+    assert np.abs(a["start"].values - b["start"].values).max() > 0.1
+    other = aocsim.run("heart", seed=1, overrides={**few, "serial": 2})
+    assert np.abs(a["weight"].values - other["weight"].values).max() > 0.1
+    np.testing.assert_array_equal(a["start"].values, other["start"].values)
+
+
+def test_ideal_machine_follows_the_ideal_map() -> None:
+    """Linear, matched and noiseless parts, no rounding, a record long enough to settle."""
+    data = aocsim.run("heart", overrides=small(samples=12, **IDEAL))
+    summary = summary_of(data)
+    assert summary["nrmse_step_ideal_mean"] < 1e-4
+    assert summary["rms_shift"] < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("serial", [3, 14, 159, 2653, 58979])
+def test_must_show(serial: int) -> None:
+    """1,000 samples and 5 trials of machines that nothing was tuned on."""
+    overrides = {"samples": 1000, "serial": serial, "record.samples": 0}
+    summary = summary_of(aocsim.run("heart", seed=serial + 1, overrides=overrides))
+    assert 25 <= summary["beta"] <= 32
+    assert 10 <= summary["settling_us_median"] <= 15
+    assert summary["bandwidth_3db_hz"] == pytest.approx(5.0e6, rel=0.02)
+    assert summary["w2_machine"] < summary["w2_gaussian"]
+    assert abs(summary["w2_machine"] / summary["w2_ideal"] - 1) <= 0.15
+    assert summary["rms_shift"] <= 0.12
+    assert summary["nrmse_step_ideal_mean"] <= 0.008
+    assert summary["top_bias_per_step_max"] <= 0.01
+
+
+@pytest.mark.slow
+def test_worse_without_trim_and_from_the_data_sheet_alone() -> None:
+    base = {"samples": 128, "serial": 3, "record.samples": 0}
+    trimmed = summary_of(aocsim.run("heart", overrides=base))
+    bare = summary_of(aocsim.run("heart", overrides={**base, "compile.operating_point_trim": 0}))
+    nominal = summary_of(
+        aocsim.run(
+            "heart", overrides={**base, "compile.operating_point_trim": 0, "compile.knowledge": "nominal"}
+        )
+    )
+    assert bare["rms_shift"] > 2 * trimmed["rms_shift"]
+    assert nominal["rms_shift"] > 2 * bare["rms_shift"]
+    assert bare["top_bias_per_step_max"] > 2 * trimmed["top_bias_per_step_max"]
