@@ -220,7 +220,7 @@ class Experiment:
         for sample in np.flatnonzero(left[:, -1] > UNSETTLED):
             one = loop.select(int(sample))
             here = slice(sample, sample + 1)
-            require_stable(one, fixed[here], drive[here], f"diffusion step {step}")
+            require_stable(one, fixed[here], drive[here], f"diffusion step {step + 1}")
         return fixed[:, :n], settling_time(left, times)
 
 

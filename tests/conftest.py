@@ -62,7 +62,9 @@ def _spec(name, channels, changes):
 
 
 def _changes(overrides):
-    return tuple((role, entry, text) for role, entries in overrides.items() for entry, text in entries.items())
+    return tuple(
+        (role, entry, text) for role, entries in overrides.items() for entry, text in entries.items()
+    )
 
 
 @pytest.fixture(scope="session")

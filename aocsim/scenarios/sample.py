@@ -268,6 +268,7 @@ def compare(setup: Setup, run: Run) -> Comparison:
     summary: dict[str, float] = {
         "settling_us_median": float(np.median(run.settling)) * 1e6,
         "settling_us_p95": float(np.percentile(run.settling, 95)) * 1e6,
+        "unsettled_fraction": float(np.mean(run.settling > setup.machine.digitiser.window_start)),
         "bandwidth_3db_hz": float(np.median(corners)),
         "theorem1_dt_max": theorem1_dt_max(network),
         "layerwise_bound": layerwise_bound(network, 1 / steps),

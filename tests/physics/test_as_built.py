@@ -67,7 +67,11 @@ def test_a_changed_part_leaves_all_others_bit_identical(machine_of, changed):
 
 def test_a_changed_spread_scales_the_same_draw(machine_of):
     narrow = machine_of("aoc48", serial=7).gains.closed_loop_gain / 0.73 - 1
-    wide = machine_of("aoc48", serial=7, gains={"closed_loop_gain.spread": "6.8 %"}).gains.closed_loop_gain / 0.73 - 1
+    wide = (
+        machine_of("aoc48", serial=7, gains={"closed_loop_gain.spread": "6.8 %"}).gains.closed_loop_gain
+        / 0.73
+        - 1
+    )
     np.testing.assert_allclose(wide, 2 * narrow, rtol=1e-9)
 
 

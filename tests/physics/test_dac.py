@@ -32,7 +32,9 @@ def test_property_monotone_and_within_half_a_step(machine_of, one, two):
 def test_all_codes_of_a_small_converter():
     """3 bits over +-1 V: the eight codes -1, -0.75, ..., 0.75, and no ninth."""
     dac = Dac(full_scale=1.0, bits=3, update_time=0.0)
-    assert sorted(set(dac.response(np.linspace(-2.0, 2.0, 4001)).tolist())) == [-1 + 0.25 * k for k in range(8)]
+    assert sorted(set(dac.response(np.linspace(-2.0, 2.0, 4001)).tolist())) == [
+        -1 + 0.25 * k for k in range(8)
+    ]
 
 
 def test_published_resolution_and_range(machine_of):

@@ -95,7 +95,13 @@ def test_limit_no_current_no_light():
 def test_density_against_brent():
     for current in (1e-7, 1e-4, 10e-3, 20e-3):
         wanted = current / (ELEMENTARY_CHARGE * DIODE.thickness * AREA)
-        root = brentq(lambda n, w=wanted: DIODE.a * n + DIODE.b * n**2 + DIODE.c * n**3 - w, 1e10, 1e27, xtol=1e8, rtol=1e-14)
+        root = brentq(
+            lambda n, w=wanted: DIODE.a * n + DIODE.b * n**2 + DIODE.c * n**3 - w,
+            1e10,
+            1e27,
+            xtol=1e8,
+            rtol=1e-14,
+        )
         assert float(DIODE.density(current)) == pytest.approx(root, rel=1e-11)
 
 
@@ -115,7 +121,9 @@ def test_published_curvature_of_the_carrier_balance(machine_of):
     assert p[2] == pytest.approx(-0.079, abs=5e-4)
     assert p[3] == pytest.approx(0.02, abs=3e-3)
     # measured: -0.0764 and -0.0691 of the linear term at full swing
-    assert min(arm["quadratic"] * SWING / arm["linear"] for arm in (PLUS, MINUS)) == pytest.approx(p[2], rel=0.05)
+    assert min(arm["quadratic"] * SWING / arm["linear"] for arm in (PLUS, MINUS)) == pytest.approx(
+        p[2], rel=0.05
+    )
 
 
 def test_published_cubic_with_the_driver(machine_of):

@@ -79,7 +79,10 @@ def test_property_crosstalk_is_linear_in_light(machine_of, a, b):
     rng = np.random.default_rng(1)
     one, two = rng.random((2, 9, 9)), rng.random((2, 9, 9))
     np.testing.assert_allclose(
-        optics.collect(a * one + b * two), a * optics.collect(one) + b * optics.collect(two), rtol=0, atol=1e-15
+        optics.collect(a * one + b * two),
+        a * optics.collect(one) + b * optics.collect(two),
+        rtol=0,
+        atol=1e-15,
     )
 
 

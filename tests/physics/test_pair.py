@@ -33,7 +33,9 @@ def test_inversion_of_equation_1_against_bracketing():
     # Brent's method on equation (1) in w = atanh y, where it is well conditioned up to saturation
     for k in (0.0, 0.3, 1.4, 8.0):
         for drive in (-25.0, -3.0, -0.7, 1e-9, 0.4, 2.0, 9.0, 25.0):
-            w = brentq(lambda w, k=k, drive=drive: w + k * np.tanh(w) - drive, -40, 40, xtol=1e-15, rtol=1e-15)
+            w = brentq(
+                lambda w, k=k, drive=drive: w + k * np.tanh(w) - drive, -40, 40, xtol=1e-15, rtol=1e-15
+            )
             assert abs(float(normalised_current(np.array(drive), k)) - np.tanh(w)) < 1e-12
 
 

@@ -45,7 +45,9 @@ def test_limit_no_noise_sources(machine_of):
 
 @given(bandwidths, bandwidths)
 def test_property_integral_by_quadrature(node, amplifier):
-    assert capacitance_noise_integral(node, amplifier) == pytest.approx(by_quadrature(node, amplifier), rel=1e-9)
+    assert capacitance_noise_integral(node, amplifier) == pytest.approx(
+        by_quadrature(node, amplifier), rel=1e-9
+    )
 
 
 @given(bandwidths, bandwidths, st.floats(1.01, 10))
@@ -65,7 +67,9 @@ def test_property_shot_noise_is_linear_in_the_current(machine_of, one, two):
 
 def test_published_shot_noise_of_3_microampere(machine_of):
     """2 q I at 3 uA DC: 9.613e-25 A^2/Hz, 0.98 pA/rtHz."""
-    detector = replace(machine_of("aoc48").detector, noise_temperature=0.0, current_noise=0.0, voltage_noise=0.0)
+    detector = replace(
+        machine_of("aoc48").detector, noise_temperature=0.0, current_noise=0.0, voltage_noise=0.0
+    )
     assert float(detector.noise_density(np.array(3e-6))) == pytest.approx(9.6131e-25, rel=1e-4)
 
 
@@ -78,7 +82,9 @@ def test_published_thermal_noise_of_10_kiloohm(machine_of):
 def test_published_amplifier_noise(machine_of):
     """i_n = 2 pA/rtHz and e_n/R_f = 4 nV / 10 kohm = 0.4 pA/rtHz add as powers."""
     detector = replace(machine_of("aoc48").detector, shot_noise=0.0, noise_temperature=0.0)
-    assert float(detector.noise_density(np.array(0.0))) == pytest.approx((2e-12) ** 2 + (0.4e-12) ** 2, rel=1e-12)
+    assert float(detector.noise_density(np.array(0.0))) == pytest.approx(
+        (2e-12) ** 2 + (0.4e-12) ** 2, rel=1e-12
+    )
 
 
 def test_capacitance_noise_is_the_integral_times_the_white_source(machine_of):

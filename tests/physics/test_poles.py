@@ -21,7 +21,13 @@ def path(bandwidths, gain=0.0):
 
 def step_response(loop, times, drive=0.1):
     found = integrate(
-        loop, np.zeros((1, loop.states)), np.full((1, 1), drive), times, method="DOP853", rtol=1e-12, atol=1e-15
+        loop,
+        np.zeros((1, loop.states)),
+        np.full((1, 1), drive),
+        times,
+        method="DOP853",
+        rtol=1e-12,
+        atol=1e-15,
     )
     return found.state[0, :, 0] / drive
 
@@ -61,7 +67,13 @@ def test_limit_two_equal_poles():
     a = 2 * np.pi * 5e6
     times = np.linspace(0.0, 400e-9, 21)
     found = integrate(
-        path([5e6, 5e6]), np.zeros((1, 2)), np.full((1, 1), 0.1), times, method="DOP853", rtol=1e-12, atol=1e-15
+        path([5e6, 5e6]),
+        np.zeros((1, 2)),
+        np.full((1, 1), 0.1),
+        times,
+        method="DOP853",
+        rtol=1e-12,
+        atol=1e-15,
     ).state[0, :, 1]
     np.testing.assert_allclose(found / 0.1, 1 - (1 + a * times) * np.exp(-a * times), rtol=0, atol=1e-8)
 
@@ -112,7 +124,7 @@ def test_published_minor_poles(machine_of):
 
 
 def test_published_open_path_with_all_poles_together(machine_of):
-    """"The node pole is fitted so that the open path (W = 0, alpha = 0, DAC to node) gives 5.0 MHz together".
+    """ "The node pole is fitted so that the open path (W = 0, alpha = 0, DAC to node) gives 5.0 MHz together".
 
     The minor poles stand in the arms, behind z, so the node's own pole is all that the open path sees.
     """

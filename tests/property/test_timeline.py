@@ -1,5 +1,6 @@
 """The schedule: closed-form latency, no gaps, no resource used twice at a time."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_schedule_is_physical(machine_of, steps, trials, spacing, rearm, transfe
     # no resource does two things at a time
     for resource in {event.resource for event in found.events}:
         own = sorted((e for e in found.events if e.resource == resource), key=lambda e: (e.start, e.stop))
-        for before, after in zip(own[:-1], own[1:], strict=True):
+        for before, after in itertools.pairwise(own):
             assert before.stop <= after.start + 1e-15
     # segments without gaps from the first solve to the last, closed and open in turn
     for before, after in zip(found.segments[:-1], found.segments[1:], strict=True):
@@ -80,7 +81,7 @@ def test_schedule_is_physical(machine_of, steps, trials, spacing, rearm, transfe
 @settings(max_examples=40)
 @given(st.integers(1, 4), st.integers(1, 4), st.floats(0.0, 5e-3))
 def test_trials_keep_their_spacing(machine_of, steps, trials, spacing):
-    """"Least time from one trial's start to the next": flicker is only independent from that distance on."""
+    """ "Least time from one trial's start to the next": flicker is only independent from that distance on."""
     found = schedule(machine_of("aoc48"), steps=steps, trials=trials, trial_spacing=spacing)
     starts = [s.start for s in found.segments if s.closed]
     assert np.all(np.diff(starts) >= spacing - 1e-12)

@@ -27,7 +27,12 @@ def realised_matrix(bench):
     machine, program = bench.machine, bench.compiled.program
     matrices = photocurrent_matrix(machine, program)
     scale = emitter_scale(machine, bench.network.activation, program.volts_per_unit)
-    gain = machine.detector.feedback_resistance * machine.gains.closed_loop_gain * program.beta * machine.gains.electrical_gain
+    gain = (
+        machine.detector.feedback_resistance
+        * machine.gains.closed_loop_gain
+        * program.beta
+        * machine.gains.electrical_gain
+    )
     return gain[:, None] * (matrices[0] * scale[0] - matrices[1] * scale[1])
 
 
@@ -70,7 +75,9 @@ def test_settling_scales_with_one_over_one_minus_alpha(bench_of):
         bench = bench_of("ideal48", serial=1, quantise=False, alpha=alpha, beta=60.0)
         x, drive = bench.drive(1, 0.4)
         loop = compose(bench.machine, bench.compiled.program, bench.trims)
-        fixed = steady_state(loop, integrate(loop, np.zeros((1, 48)), drive, np.array([0.0, 60e-6])).state[:, -1], drive)
+        fixed = steady_state(
+            loop, integrate(loop, np.zeros((1, 48)), drive, np.array([0.0, 60e-6])).state[:, -1], drive
+        )
         used = bench.compiled.program.channel_of_unit
         jacobian = loop.jacobian(fixed, drive)[0][np.ix_(used, used)]
         set_alpha = bench.compiled.program.alpha[used[0]]
@@ -182,7 +189,9 @@ def test_beta_beyond_the_hardware_is_refused(bench_of):
     """beta_full_scale is 1024: a program that asks for 5000 cannot be set."""
     bench = bench_of("aoc48", serial=1)
     try:
-        compiled = compile_network(bench.operator, bench.knowledge, volts_per_unit=bench.machine.pair.knee, beta=5000.0)
+        compiled = compile_network(
+            bench.operator, bench.knowledge, volts_per_unit=bench.machine.pair.knee, beta=5000.0
+        )
     except InputError:
         return
     assert compiled.program.beta <= 1024

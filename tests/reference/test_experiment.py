@@ -66,7 +66,8 @@ def test_flicker_draws_depend_on_sample_step_and_trial_alone():
 def test_flicker_draws_are_independent():
     """Correlation between any two solves (sample, step, trial), 2 x 40 x 40 pixels: below 5 / sqrt(3200)."""
     draws = [
-        Flicker.draw(9, "run.flicker", 40, [(s, step) for s in range(3)], 2).pixel.reshape(6, -1) for step in range(3)
+        Flicker.draw(9, "run.flicker", 40, [(s, step) for s in range(3)], 2).pixel.reshape(6, -1)
+        for step in range(3)
     ]
     rows = np.concatenate(draws)
     correlation = np.corrcoef(rows) - np.eye(len(rows))
@@ -118,7 +119,7 @@ def test_noiseless_experiment_is_the_window_mean_of_the_transient(bench_of):
 def test_noise_of_the_read_out_falls_with_trials(bench):
     """Live noise alone, flicker included: averaging 16 trials leaves a quarter of one trial's deviation."""
     _, one = bench.drive(1, 0.5)
-    drive = np.repeat(one, 120, axis=0)
+    drive = np.repeat(one, 80, axis=0)
     single = experiment(bench, trials=1).measure(drive, 0).read_out.std(axis=0)
     many = experiment(bench, trials=16).measure(drive, 0).read_out.std(axis=0)
     used = bench.compiled.program.channel_of_unit
@@ -129,7 +130,9 @@ def test_kept_voltages_average_to_the_read_out(bench):
     _, drive = bench.drive(3, 0.5)
     found = experiment(bench, trials=4).measure(drive, 0, keep=(3, 4))
     assert found.voltage.shape == (3, 4, 90, 16)
-    np.testing.assert_allclose(found.voltage[:, :, 61:84].mean(axis=(1, 2)), found.read_out, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        found.voltage[:, :, 61:84].mean(axis=(1, 2)), found.read_out, rtol=0, atol=1e-12
+    )
 
 
 def test_a_drive_beyond_the_dac_is_clipped(bench):

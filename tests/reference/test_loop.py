@@ -65,7 +65,10 @@ def plain(stage, x):
     if isinstance(stage, Noise):
         return x
     if isinstance(stage, Elementwise):
-        return stage.gain_out * np.asarray(stage.law.response(stage.gain_in * x + stage.offset_in)) + stage.offset_out
+        return (
+            stage.gain_out * np.asarray(stage.law.response(stage.gain_in * x + stage.offset_in))
+            + stage.offset_out
+        )
     if isinstance(stage, Affine):
         return np.einsum("...ij,...j->...i", stage.matrix, x) + stage.offset
     return stage.gain * x + stage.offset
@@ -100,7 +103,12 @@ def test_fold_with_one_matrix_for_each_solve(lead_one, lead_two, number_offsets,
 
 
 @settings(max_examples=150)
-@given(kinds, st.lists(kinds, min_size=1, max_size=3), st.lists(st.sampled_from(["law", "affine", "scale", "number", "noise"]), max_size=3), seeds)
+@given(
+    kinds,
+    st.lists(kinds, min_size=1, max_size=3),
+    st.lists(st.sampled_from(["law", "affine", "scale", "number", "noise"]), max_size=3),
+    seeds,
+)
 def test_rhs_of_random_arms(front, tails, behind, seed):
     """Arms with a common beginning, whatever stands in it, give the hand-written derivative."""
     rng = np.random.default_rng(seed)
@@ -163,7 +171,9 @@ def test_diffusion_of_one_source_by_hand():
     rng = np.random.default_rng(1)
     matrix, rate, density = rng.standard_normal((N, N)), rng.uniform(1, 2, N), rng.uniform(1, 2, N)
     noise = Noise("n", lambda x: np.broadcast_to(density, x.shape))
-    loop = Loop(N, (Arm("a", (Scale(np.zeros(N)), noise, Affine(matrix))), Arm("b", (Scale(0.1),))), (Pole(rate),))
+    loop = Loop(
+        N, (Arm("a", (Scale(np.zeros(N)), noise, Affine(matrix))), Arm("b", (Scale(0.1),))), (Pole(rate),)
+    )
     _, diffusion = loop.linearise(np.zeros((1, N)), np.zeros((1, N)))
     expected = (rate[:, None] * matrix) @ np.diag(density / 2) @ (rate[:, None] * matrix).T
     np.testing.assert_allclose(diffusion[0], expected, rtol=1e-12)
@@ -193,7 +203,9 @@ def machine_rhs(machine, program, trims, state, drive):
     out = [None, 2 * np.pi * poles.driver * (v - d)]
     current = []
     for arm, (light, tia) in enumerate(((light_p, tia_p), (light_m, tia_m))):
-        drive_current = led.bias_current[arm] + led.transconductance[arm] * d * (1 - led.compression[arm] * d**2)
+        drive_current = led.bias_current[arm] + led.transconductance[arm] * d * (
+            1 - led.compression[arm] * d**2
+        )
         emitted = led.diodes[arm].power(drive_current) - led.diodes[arm].power(led.bias_current[arm])
         rate = 2 * np.pi * poles.led_over_carrier * float(led.diodes[arm].bandwidth(led.bias_current[arm]))
         out.append(rate * (emitted - light))
@@ -221,7 +233,9 @@ def machine_rhs(machine, program, trims, state, drive):
 
 @pytest.fixture(scope="module")
 def full(bench_of):
-    bench = bench_of("aoc48", serial=2, poles={"sheet": "poles_all"}, detector={"bias_light_rejection": "0.97"})
+    bench = bench_of(
+        "aoc48", serial=2, poles={"sheet": "poles_all"}, detector={"bias_light_rejection": "0.97"}
+    )
     trims = untrimmed(bench.machine, bench.compiled.program)
     return bench, trims, compose(bench.machine, bench.compiled.program, trims)
 
@@ -230,7 +244,9 @@ def states_of(loop, count, seed=0):
     """Node voltages of a volt, the other states of the size that they have at such a node."""
     rng = np.random.default_rng(seed)
     scale = np.repeat([1.0, 0.15, 2e-4, 1e-7, 2e-4, 1e-7], loop.channels)
-    return rng.standard_normal((count, loop.states)) * scale, 0.3 * rng.standard_normal((count, loop.channels))
+    return rng.standard_normal((count, loop.states)) * scale, 0.3 * rng.standard_normal(
+        (count, loop.channels)
+    )
 
 
 def test_machine_with_all_poles_by_hand(full):
@@ -263,7 +279,9 @@ def test_jacobian_with_all_poles_by_central_differences(full):
     step = np.repeat([1e-5, 1e-6, 1e-8, 1e-11, 1e-8, 1e-11], 48)
     expected = np.empty((loop.states, loop.states))
     up, down = state[0] + np.diag(step), state[0] - np.diag(step)
-    rise = loop.rhs(up, np.repeat(drive, loop.states, axis=0)) - loop.rhs(down, np.repeat(drive, loop.states, axis=0))
+    rise = loop.rhs(up, np.repeat(drive, loop.states, axis=0)) - loop.rhs(
+        down, np.repeat(drive, loop.states, axis=0)
+    )
     expected = (rise / (2 * step[:, None])).T
     found = loop.jacobian(state, drive)[0]
     # differences of numbers around 1e8 leave 1e-8 of it; the zero blocks stay zero
@@ -300,7 +318,9 @@ def test_each_solve_of_a_flickering_batch_is_its_own_loop(bench_of):
         single = compose(machine, program, bench.trims, Flicker(flicker.pixel[k], flicker.common[k]))
         np.testing.assert_allclose(batch.select(k).rhs(state[k], drive[k]), rates[k], rtol=1e-12, atol=1e-6)
         np.testing.assert_allclose(single.rhs(state[k], drive[k]), rates[k], rtol=1e-12, atol=1e-6)
-        np.testing.assert_allclose(batch.select(k).jacobian(state[k], drive[k]), jacobians[k], rtol=1e-12, atol=1e-4)
+        np.testing.assert_allclose(
+            batch.select(k).jacobian(state[k], drive[k]), jacobians[k], rtol=1e-12, atol=1e-4
+        )
 
 
 def test_flicker_has_the_sheets_size(bench_of):
@@ -314,8 +334,15 @@ def test_flicker_has_the_sheets_size(bench_of):
     slm, optics = machine.slm, machine.optics
     tau = slm.modulated(program.weight)
     one = optics.fan() * slm.transmission[:, None, None] * 0.015 * np.sqrt(tau * (1 - tau))
-    mixed = np.sqrt(optics.crosstalk**2 @ one**2) * (machine.detector.responsivity * machine.detector.output_efficiency)[:, :, None]
-    common = 0.01 * np.abs(quiet - optics.direct_matrix() * (machine.detector.responsivity * machine.detector.output_efficiency)[:, :, None])
+    mixed = (
+        np.sqrt(optics.crosstalk**2 @ one**2)
+        * (machine.detector.responsivity * machine.detector.output_efficiency)[:, :, None]
+    )
+    common = 0.01 * np.abs(
+        quiet
+        - optics.direct_matrix()
+        * (machine.detector.responsivity * machine.detector.output_efficiency)[:, :, None]
+    )
     expected = np.sqrt(mixed**2 + common**2)
     alive = expected > 0
     ratio = change.std(axis=0)[alive] / expected[alive]
@@ -346,14 +373,18 @@ def test_linear_loop_is_expm():
 
 def test_small_step_of_the_machine_is_expm(full):
     """A microvolt on the drives of the settled machine: the linearised loop's answer to 1e-8 of the largest."""
-    bench, trims, loop = full
+    bench, _trims, loop = full
     _, drive = bench.drive(1, 0.5)
-    rest = steady_state(loop, integrate(loop, np.zeros((1, loop.states)), drive, np.array([0, 15e-6])).state[:, -1], drive)
+    rest = steady_state(
+        loop, integrate(loop, np.zeros((1, loop.states)), drive, np.array([0, 15e-6])).state[:, -1], drive
+    )
     step = 1e-6 * np.random.default_rng(2).standard_normal((1, 48))
     a = loop.jacobian(rest, drive)[0]
     b = loop.rhs(rest, drive + step)[0] - loop.rhs(rest, drive)[0]
-    times = np.array([0.0, 20e-9, 100e-9, 500e-9, 3e-6])
-    found = integrate(loop, rest, drive + step, times, method="DOP853", rtol=1e-12, atol=1e-15).state[0] - rest
+    times = np.array([0.0, 20e-9, 200e-9, 2e-6])
+    found = (
+        integrate(loop, rest, drive + step, times, method="DOP853", rtol=1e-12, atol=1e-15).state[0] - rest
+    )
     expected = np.array([np.linalg.solve(a, (expm(a * t) - np.eye(len(a))) @ b) for t in times])
     np.testing.assert_allclose(found[:, :48], expected[:, :48], rtol=0, atol=1e-8)
     largest = np.abs(expected[:, :48]).max()
@@ -371,12 +402,22 @@ def test_arm_output_is_the_settled_path(full):
     for _ in range(4):  # the poles behind z, front to back
         rate = machine_rhs(bench.machine, bench.compiled.program, trims, state[None], np.zeros((1, n)))[0]
         poles, led = bench.machine.poles, bench.machine.led
-        rates = [poles.driver, led.bandwidth(0) * np.ones(n), poles.transimpedance, led.bandwidth(1) * np.ones(n), poles.transimpedance]
+        rates = [
+            poles.driver,
+            led.bandwidth(0) * np.ones(n),
+            poles.transimpedance,
+            led.bandwidth(1) * np.ones(n),
+            poles.transimpedance,
+        ]
         state[n:] += rate[n:] / (2 * np.pi * np.concatenate(rates))
-    gain = bench.machine.detector.feedback_resistance * bench.machine.gains.node_gain(bench.compiled.program.beta)
+    gain = bench.machine.detector.feedback_resistance * bench.machine.gains.node_gain(
+        bench.compiled.program.beta
+    )
     for name, block, sign in (("+", 3, 1), ("-", 5, -1)):
         expected = sign * gain * state[block * n : (block + 1) * n]
-        np.testing.assert_allclose(loop.arm_output(name, z), expected, rtol=0, atol=1e-8 * np.abs(expected).max())
+        np.testing.assert_allclose(
+            loop.arm_output(name, z), expected, rtol=0, atol=1e-8 * np.abs(expected).max()
+        )
     np.testing.assert_allclose(loop.arm_output("alpha", z), trims.alpha * z)
 
 

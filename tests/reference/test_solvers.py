@@ -1,5 +1,7 @@
 """Integrators against each other, against closed forms, and steady states with their stability."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,13 +22,22 @@ TANH = Law.tabulate("tanh", np.tanh, lambda x: 1 / np.cosh(x) ** 2, -12.0, 12.0)
 
 def leaky(alpha, channels=1):
     """One channel with its alpha path: z' = (alpha z + u - z)/tau."""
-    return Loop(channels, (Arm("alpha", (Scale(np.full(channels, alpha)),)),), (Pole(np.full(channels, 1 / TAU)),))
+    return Loop(
+        channels, (Arm("alpha", (Scale(np.full(channels, alpha)),)),), (Pole(np.full(channels, 1 / TAU)),)
+    )
 
 
 def tanh_loop(matrix, poles=()):
     """z' = (M tanh z + u - z)/tau, with further poles in the path."""
     n = len(matrix)
-    arm = Arm("+", (Elementwise(TANH), *(Pole(np.full(n, 2 * np.pi * f)) for f in poles), Affine(np.asarray(matrix, float))))
+    arm = Arm(
+        "+",
+        (
+            Elementwise(TANH),
+            *(Pole(np.full(n, 2 * np.pi * f)) for f in poles),
+            Affine(np.asarray(matrix, float)),
+        ),
+    )
     return Loop(n, (arm,), (Pole(np.full(n, 1 / TAU)),))
 
 
@@ -87,15 +98,19 @@ def test_the_worst_of_many_trajectories_meets_the_tolerance(method):
     error_alone = np.abs(alone.state[0] - exact).max()
     error_among = np.abs(among.state[17] - exact).max()
     assert error_among <= 1.05 * error_alone
-    averaged = solve_ivp(
-        lambda t, y: loop.rhs(y.reshape(64, 2), drive).ravel(),
-        (0.0, 10.0),
-        batch.ravel(),
-        method=method,
-        t_eval=times,
-        rtol=rtol,
-        atol=atol,
-    ).y.reshape(64, 2, 3)[17].T
+    averaged = (
+        solve_ivp(
+            lambda t, y: loop.rhs(y.reshape(64, 2), drive).ravel(),
+            (0.0, 10.0),
+            batch.ravel(),
+            method=method,
+            t_eval=times,
+            rtol=rtol,
+            atol=atol,
+        )
+        .y.reshape(64, 2, 3)[17]
+        .T
+    )
     assert np.abs(averaged - exact).max() > 3 * error_among
 
 
@@ -116,7 +131,13 @@ def test_single_mode_relaxation(alpha, method):
     """z = u/(1 - alpha) (1 - exp(-(1 - alpha) t/tau)): settling time scales with 1/(1 - alpha) exactly."""
     times = np.linspace(0.0, 6 * TAU / (1 - alpha), 13)
     found = integrate(
-        leaky(alpha), np.zeros((1, 1)), np.full((1, 1), 1 - alpha), times, method=method, rtol=1e-9, atol=1e-11
+        leaky(alpha),
+        np.zeros((1, 1)),
+        np.full((1, 1), 1 - alpha),
+        times,
+        method=method,
+        rtol=1e-9,
+        atol=1e-11,
     ).state[0, :, 0]
     np.testing.assert_allclose(found, 1 - np.exp(-(1 - alpha) * times / TAU), rtol=0, atol=2e-7)
 
@@ -138,10 +159,12 @@ def test_a_pulse_is_cut_into_segments(method):
     pulse = 20e-6
     edges = [0.0, pulse, pulse + width, 50e-6]
     state = np.zeros((1, 1))
-    for k, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for k, (a, b) in enumerate(itertools.pairwise(edges)):
         drive = np.full((1, 1), 1.0 if k == 1 else 0.0)
         stop = b if k < 2 else pulse + width + 1e-6
-        state = integrate(loop, state, drive, np.array([a, stop]), method=method, rtol=1e-8, atol=1e-10).state[:, -1]
+        state = integrate(
+            loop, state, drive, np.array([a, stop]), method=method, rtol=1e-8, atol=1e-10
+        ).state[:, -1]
     expected = 10 * (1 - np.exp(-0.1 * width / TAU)) * np.exp(-0.1 * 1e-6 / TAU)
     assert float(state[0, 0]) == pytest.approx(expected, abs=1e-6)
 
@@ -166,7 +189,14 @@ def test_batch_norm_of_one_trajectory_is_scipys():
     ours = integrate(loop, np.zeros((1, 5)), drive, times)
     first = min(FIRST_STEP / loop.fastest_rate, times[-1])
     scipys = solve_ivp(
-        lambda t, y: loop.rhs(y[None], drive)[0], (0, times[-1]), np.zeros(5), RK45, times, rtol=1e-5, atol=1e-6, first_step=first
+        lambda t, y: loop.rhs(y[None], drive)[0],
+        (0, times[-1]),
+        np.zeros(5),
+        RK45,
+        times,
+        rtol=1e-5,
+        atol=1e-6,
+        first_step=first,
     )
     np.testing.assert_array_equal(ours.state[0], scipys.y.T)
 
@@ -196,8 +226,12 @@ def test_steady_state_is_where_the_transient_ends(bench_of):
 
 
 def test_steady_state_without_any_is_refused_with_numbers():
-    """An integrator that is driven: z' = u, no equilibrium anywhere; and a law that saturates below its drive."""
-    loop = Loop(2, (Arm("+", (Elementwise(TANH, gain_out=-1.0),)), Arm("alpha", (Scale(np.ones(2)),))), (Pole(np.full(2, 1 / TAU)),))
+    """A law that saturates below its drive has no equilibrium: -tanh z + 3 = 0 is never met."""
+    loop = Loop(
+        2,
+        (Arm("+", (Elementwise(TANH, gain_out=-1.0),)), Arm("alpha", (Scale(np.ones(2)),))),
+        (Pole(np.full(2, 1 / TAU)),),
+    )
     drive = np.array([[0.5, 0.5], [0.5, 3.0]])
     with pytest.raises(PhysicsError, match=r"solve 1, channel 1 .* V"):
         steady_state(loop, np.zeros((2, 2)), drive)
@@ -265,7 +299,9 @@ def test_a_blown_up_solution_is_refused(method):
     loop = leaky(3.0)
     with np.errstate(all="ignore"):
         try:
-            found = integrate(loop, np.full((1, 1), 1.0), np.zeros((1, 1)), np.array([0.0, 40e-6]), method=method)
+            found = integrate(
+                loop, np.full((1, 1), 1.0), np.zeros((1, 1)), np.array([0.0, 40e-6]), method=method
+            )
         except PhysicsError:
             return
     assert np.isfinite(found.state).all()
