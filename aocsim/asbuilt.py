@@ -56,7 +56,8 @@ class AsBuilt:
         """An entry at `level`, SI, with mismatch drawn at the level that the sheet names.
 
         A value given for both arms is a list of two. A coarser draw is repeated over the finer level asked
-        for: one number for each arm becomes the same number for all of that arm's channels.
+        for: one number for each arm becomes the same number for all of that arm's channels, one for each
+        channel the same for all pixels of that output.
 
         Raises:
             ValueError: the sheet draws finer than the part's law can use.
@@ -68,12 +69,13 @@ class AsBuilt:
             shape = self.shape(drawn.per)
             normals = stream(self.serial, f"{self.machine}.{self.role}.{entry}").standard_normal(shape)
             over = _stretch(base, len(shape)) if base.ndim else base
-            built = over + normals * (
-                drawn.spread * np.abs(over) if drawn.spread_is_relative else drawn.spread
-            )
+            # a spread relative to infinity (no pole, no dark light) is none
+            size = np.where(np.isfinite(over), np.abs(over), 0.0)
+            built = over + normals * (drawn.spread * size if drawn.spread_is_relative else drawn.spread)
         target = self.shape(level)
-        if built.ndim == 1 and len(target) > 1 and built.shape[0] == target[-1] and drawn.per == "channel":
-            return np.broadcast_to(built, target).copy()
+        if built.ndim == 1 and drawn.per == "channel" and len(target) > 1:
+            # a channel's own part acts on its output where a pixel has both an output and an input
+            built = built[None, :]
         if built.ndim > len(target):
             raise ValueError(f"{self.role}.{entry}: drawn per {drawn.per}, the law takes it per {level}")
         return np.broadcast_to(_stretch(built, len(target)), target).copy()

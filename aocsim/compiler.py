@@ -29,6 +29,7 @@ from aocsim.spec import MachineSpec
 Array = NDArray[np.float64]
 
 INVERSION_TOLERANCE = 1e-6  # of the full weight range
+FILL_MARGIN = 1.002  # a row is aimed at this much less than its pixels reach, so that rounding finds room
 FIT_RANGE = 3.0  # network units over which an arm's law is matched to the activation
 DRIVE_SIGMA = 3.0  # the drive must hold this many standard deviations of a Gaussian start
 
@@ -172,6 +173,13 @@ def compile_network(
         InputError: more units than live channels, weights beyond the gain range, or volts beyond the DAC.
     """
     machine = knowledge.machine
+    if not 0 < beta <= machine.gains.beta_full_scale:
+        raise InputError(
+            "beyond the gain that the machine can set",
+            key="compile.beta",
+            got=beta,
+            allowed=f"more than 0 and at most {machine.gains.beta_full_scale:.4g}",
+        )
     beta = machine.gains.set_beta(beta)
     channels = choose_channels(operator, knowledge, beta)
     n = machine.channels
@@ -185,9 +193,14 @@ def compile_network(
         share[used] = 1.0 - alpha_min
         for _ in range(40):
             _, fill = invert_chain(knowledge, share[:, None] * wanted, used, beta)
-            if np.all(fill[used] <= 1.0):
+            # neighbours couple through crosstalk, so a row's room changes as the others' shares do
+            better = np.where(
+                used, np.minimum(share / np.maximum(fill * FILL_MARGIN, 1e-9), 1.0 - alpha_min), 0.0
+            )
+            done = np.all(fill[used] <= 1.0) and np.allclose(better, share, rtol=1e-3, atol=0.0)
+            if done:
                 break
-            share = np.where(used, share / np.maximum(fill * 1.002, 1.0), 0.0)
+            share = better
         set_alpha = machine.gains.set_alpha(np.where(used, 1 - share, alpha_min))
         # rounding alpha down would ask for more weight than the row has
         top = 2**machine.gains.alpha_bits - 1

@@ -23,15 +23,14 @@ from aocsim.program import Program
 from aocsim.seeds import stream
 from aocsim.solve.integrators import integrate
 from aocsim.solve.linear_noise import sampled_noise
-from aocsim.solve.steady import require_stable, steady_state
+from aocsim.solve.steady import proven_stable, require_stable, steady_state
 
 Array = NDArray[np.float64]
 
 SOLVES_PER_BLOCK = 80
-NOISE_PIECES = 4  # stretches of a transient in which the loop is linearised
+NOISE_PIECES = 6  # stretches of a transient in which the loop is linearised
 SETTLED = 0.01  # of the distance to the fixed point
 _NONE = np.empty(0, dtype=np.intp)
-UNSETTLED = 0.1  # distance left at the end of a record at which stability is looked at
 
 
 @dataclass(frozen=True)
@@ -217,7 +216,7 @@ class Experiment:
         used = self.program.channel_of_unit
         distance = np.linalg.norm((paths[..., :n] - fixed[:, None, :n])[..., used], axis=-1)
         left = distance / np.maximum(distance[:, :1], 1e-300)
-        for sample in np.flatnonzero(left[:, -1] > UNSETTLED):
+        for sample in np.flatnonzero(~proven_stable(loop.jacobian(fixed, drive))):
             one = loop.select(int(sample))
             here = slice(sample, sample + 1)
             require_stable(one, fixed[here], drive[here], f"diffusion step {step + 1}")

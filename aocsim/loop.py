@@ -68,9 +68,14 @@ class Loop:
     def __post_init__(self) -> None:
         if not self.node or not isinstance(self.node[-1], Pole):
             raise ValueError("the node's last stage must be its dominant pole")
+        if any(isinstance(stage, Pole) for stage in self.node[:-1]):
+            raise ValueError(
+                "behind the sum there is one pole, the dominant one; further poles stand in the arms"
+            )
         full, full_sum, blocks = _plan(self.arms, self.node)
-        arms = tuple(Arm(a.name, _merged(a.stages)) for a in self.arms)
-        fast, fast_sum, _ = _plan(arms, _merged(self.node))
+        folds: dict[tuple[int, int], Affine | Scale] = {}
+        arms = tuple(Arm(a.name, _merged(a.stages, folds)) for a in self.arms)
+        fast, fast_sum, _ = _plan(arms, _merged(self.node, folds))
         for name, value in (
             ("_full", full),
             ("_fast", fast),
@@ -204,14 +209,20 @@ class Loop:
 _SUM = -1
 
 
-def _merged(stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Fold neighbouring linear stages into one and leave noise out: what the noiseless solver evaluates."""
+def _merged(stages: Sequence[Stage], folds: dict[tuple[int, int], Affine | Scale]) -> tuple[Stage, ...]:
+    """Fold neighbouring linear stages into one and leave noise out: what the noiseless solver evaluates.
+
+    `folds` remembers results, so that arms which share stages go on sharing the folded ones.
+    """
     out: list[Stage] = []
     for stage in stages:
         if isinstance(stage, Noise):
             continue
         if out and isinstance(stage, Affine | Scale) and isinstance(out[-1], Affine | Scale):
-            out[-1] = fold(out[-1], stage)
+            pair = id(out[-1]), id(stage)
+            if pair not in folds:
+                folds[pair] = fold(out[-1], stage)
+            out[-1] = folds[pair]
         else:
             out.append(stage)
     return tuple(out)

@@ -12,7 +12,9 @@ from aocsim.solve.steady import steady_state
 Array = NDArray[np.float64]
 
 AMPLITUDE = 0.02  # V: a small signal, far inside the node's linear range
-CYCLES = 2  # whole periods of the lowest frequency over which a sine is fitted; one more for the start to die away
+CYCLES = (
+    2  # whole periods of the lowest frequency over which a sine is fitted; one more for the start to die away
+)
 POINTS = 32  # samples of a period of the highest frequency, at least
 
 

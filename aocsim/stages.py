@@ -120,15 +120,17 @@ Stage = Elementwise | Affine | Scale | Pole | Noise
 
 def fold(first: Affine | Scale, second: Affine | Scale) -> Affine | Scale:
     """One stage that does what `first` and then `second` do."""
-    offset = second.response(np.asarray(first.offset, dtype=float)) if np.ndim(first.offset) else None
+    gain = np.asarray(
+        first.gain if isinstance(first, Scale) else second.gain if isinstance(second, Scale) else 1.0
+    )
     if isinstance(second, Scale):
-        if offset is None:
-            offset = np.asarray(second.gain * np.asarray(first.offset) + second.offset)
+        offset = second.response(np.asarray(first.offset, dtype=float))
         if isinstance(first, Scale):
-            return Scale(np.asarray(second.gain * np.asarray(first.gain)), offset)
-        return Affine(np.asarray(second.gain)[..., None] * first.matrix, offset)
-    if offset is None:
-        offset = second.matrix.sum(axis=-1) * first.offset + second.offset
+            return Scale(np.asarray(second.gain * gain), offset)
+        return Affine(first.matrix * (gain[..., None] if gain.ndim else gain), offset)
+    inputs = second.matrix.shape[-1]
+    start = np.asarray(first.offset, dtype=float)
+    offset = second.response(start if start.ndim else np.full(inputs, float(start)))
     if isinstance(first, Scale):
-        return Affine(second.matrix * np.asarray(first.gain)[..., None, :], offset)
+        return Affine(second.matrix * (gain[..., None, :] if gain.ndim else gain), offset)
     return Affine(np.matmul(second.matrix, first.matrix), offset)

@@ -99,7 +99,8 @@ def schedule(machine: Machine, *, steps: int, trials: int, trial_spacing: float 
     Weights are loaded once (they depend on the step size, not on time). Each step sets the DACs, then each
     trial closes the loop from a discharged node, records, opens and discharges it. The next trial waits for
     the digitiser to re-arm, and for `trial_spacing` after the last one's start where that is longer; the
-    transfer to the host runs beside it. A step ends when its last record is on the host.
+    transfer to the host runs beside it. A step ends when its last record is on the host; the next one's first
+    trial keeps the spacing too.
 
     Args:
         machine: for the parts' durations.
@@ -122,21 +123,27 @@ def schedule(machine: Machine, *, steps: int, trials: int, trial_spacing: float 
 
     def controller() -> Generator[Any, Any, None]:
         yield from bench.occupy("slm", "load weights", machine.slm.frame_time)
+        rearmed: Any = environment.timeout(0)
+        earliest = 0.0
         for step in range(steps):
+            yield rearmed
+            yield environment.timeout(max(0.0, earliest - environment.now))
             begin = environment.now
             yield from bench.occupy("dac", "set drive", dac.update_time, step)
             transfers = []
             for trial in range(trials):
-                opened = environment.now
+                yield rearmed
+                yield environment.timeout(max(0.0, earliest - environment.now))
+                earliest = environment.now + (trial_spacing or 0.0)
                 yield from solve(step, trial)
                 transfers.append(
                     environment.process(
                         bench.occupy("host", "transfer", digitiser.transfer_time, step, trial)
                     )
                 )
-                yield from bench.occupy("digitiser", "re-arm", digitiser.rearm_time, step, trial)
-                if trial_spacing is not None and trial < trials - 1:
-                    yield environment.timeout(max(0.0, opened + trial_spacing - environment.now))
+                rearmed = environment.process(
+                    bench.occupy("digitiser", "re-arm", digitiser.rearm_time, step, trial)
+                )
             yield simpy.AllOf(environment, transfers)
             latency.append(environment.now - begin)
 

@@ -19,7 +19,10 @@ FOLDER = Path(__file__).parent / "figures"
 VARIANTS = {
     "parts known to 0.25 %, trimmed at the operating point": ({}, BLUE),
     "the same without the trim": ({"compile.operating_point_trim": 0}, ORANGE),
-    "data-sheet values alone": ({"compile.operating_point_trim": 0, "compile.knowledge": "nominal"}, VERMILION),
+    "data-sheet values alone": (
+        {"compile.operating_point_trim": 0, "compile.knowledge": "nominal"},
+        VERMILION,
+    ),
 }
 
 

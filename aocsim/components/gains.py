@@ -73,12 +73,12 @@ class Gains:
     def set_beta(self, beta: float) -> float:
         """The nearest beta that the hardware can set."""
         step = self.beta_full_scale / (2**self.beta_bits - 1)
-        return float(np.round(beta / step) * step)
+        return float(np.round(np.clip(beta, 0.0, self.beta_full_scale) / step) * step)
 
     def set_alpha(self, alpha: Array) -> Array:
         """The nearest alpha in [0, 1] that the hardware can set, (n,)."""
         top = 2**self.alpha_bits - 1
-        return np.asarray(np.round(np.asarray(alpha) * top) / top)
+        return np.asarray(np.round(np.clip(alpha, 0.0, 1.0) * top) / top)
 
     def node_gain(self, beta: float) -> Array:
         """kappa_j beta G, (n,): volts at the node for each volt behind the transimpedance amplifier."""

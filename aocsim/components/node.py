@@ -30,7 +30,7 @@ ENTRIES = {
     "rail_high": EntrySpec("volt"),
 }
 
-TABLE_SPAN = 4.0  # the table reaches this many bend widths past the linear range, where tanh is 1 to 7e-4
+TABLE_SPAN = 10.0  # the table reaches this many bend widths past the linear range, where tanh is 1 to 4e-9
 
 
 @dataclass(frozen=True)
@@ -57,26 +57,35 @@ class SummingNode:
     def saturate(self, u: Array) -> Array:
         """Amplifier output, V, for the unsaturated sum u, V."""
         u = np.asarray(u, dtype=float)
-        above, below = self.rail_high - self.linear_high, self.rail_low - self.linear_low
-        bent_up = self.linear_high + above * np.tanh(np.maximum(u - self.linear_high, 0) / above)
-        bent_down = self.linear_low + below * np.tanh(np.minimum(u - self.linear_low, 0) / below)
-        return np.where(u > self.linear_high, bent_up, np.where(u < self.linear_low, bent_down, u))
+        bends = self._bends()
+        low = max((start for start, _, sign in bends if sign < 0), default=-np.inf)
+        high = min((start for start, _, sign in bends if sign > 0), default=np.inf)
+        out = np.clip(u, low, high)
+        for start, rail, _ in bends:
+            out = out + (rail - start) * np.tanh(np.maximum((u - start) / (rail - start), 0.0))
+        return np.asarray(out)
 
     def slope(self, u: Array) -> Array:
         """dy/du of `saturate`, dimensionless."""
         u = np.asarray(u, dtype=float)
-        above, below = self.rail_high - self.linear_high, self.rail_low - self.linear_low
-        up = 1 / np.cosh(np.clip((u - self.linear_high) / above, 0, 50)) ** 2
-        down = 1 / np.cosh(np.clip((u - self.linear_low) / below, 0, 50)) ** 2
-        return np.asarray(up * down)
+        out = np.ones_like(u)
+        for start, rail, sign in self._bends():
+            over = np.clip(sign * (u - start) / abs(rail - start), 0, 300)
+            out = out / np.cosh(over) ** 2
+        return np.asarray(out)
+
+    def _bends(self) -> list[tuple[float, float, float]]:
+        """Where the linear range ends, the rail behind it, and the direction; sides without a rail left out."""
+        sides = ((self.linear_low, self.rail_low, -1.0), (self.linear_high, self.rail_high, 1.0))
+        return [side for side in sides if np.isfinite(side[1])]
 
     def stage(self) -> Elementwise | None:
         """Sum [V] -> amplifier output [V]; None for an amplifier without rails."""
-        if np.isinf(self.rail_high) and np.isinf(self.rail_low):
+        ends = [start + TABLE_SPAN * (rail - start) for start, rail, _ in self._bends()]
+        if not ends:
             return None
-        lower = self.linear_low + TABLE_SPAN * (self.rail_low - self.linear_low)
-        upper = self.linear_high + TABLE_SPAN * (self.rail_high - self.linear_high)
-        return Elementwise(_table(self, lower, upper))
+        # a side without rail goes on straight from the table's last interval
+        return Elementwise(_table(self, min([*ends, -1.0]), max([*ends, 1.0])))
 
 
 @lru_cache(maxsize=64)

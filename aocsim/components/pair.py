@@ -53,20 +53,24 @@ def base_voltage(y: Array, degeneration: float) -> Array:
 def normalised_current(drive: Array, degeneration: float) -> Array:
     """Invert equation (1): y in (-1, 1) for drive = V / 2 V_T and degeneration k = I_EE R_E / 2 V_T >= 0.
 
-    Newton in w = atanh(y), where w + k tanh(w) = drive is convex on each side of the origin; starting from
-    the bound |w| <= |drive| it converges monotonically.
+    Newton in w = atanh(y). w + k tanh(w) is concave for w > 0 and odd, so that Newton from the bound
+    |w| >= |drive| / (1 + k) climbs monotonically to the root.
+
+    Raises:
+        ValueError: not converged, which only an input that is not finite brings about.
 
     >>> round(float(normalised_current(np.array(1.0), 0.0)), 6)    # the ideal pair: tanh(1)
     0.761594
     """
-    w = np.array(drive, dtype=float)
+    drive = np.asarray(drive, dtype=float)
+    w = drive / (1 + degeneration)
     for _ in range(200):
         y = np.tanh(w)
-        step = (w + degeneration * y - drive) / (1 + degeneration * (1 - y * y))
-        w -= step
-        if np.all(np.abs(step) <= 1e-15 * (1 + np.abs(w))):
-            break
-    return np.asarray(np.tanh(w))
+        step = (drive - w - degeneration * y) / (1 + degeneration * (1 - y * y))
+        w = w + step
+        if np.all(np.abs(step) <= 1e-13 * (1 + np.abs(w))):
+            return np.asarray(np.tanh(w))
+    raise ValueError(f"differential pair: no current found at degeneration {degeneration:.4g}")
 
 
 def normalised_slope(drive: Array, degeneration: float) -> Array:

@@ -6,7 +6,7 @@ P. Yeh, *Optical Waves in Crystals*, section 5.1), with a finite contrast and li
 .. math:: T(\Gamma) = T_{max}\left[\sin^2(\Gamma/2) + 1/CR + b\right]                                     (1)
 
 A look-up table linearises the panel: a grey level g of G sets Gamma = 2 s asin(sqrt(g/G)), where s = 1 would
-make T proportional to g. A panel over-driven by s = 1.055 shows the concave residual law
+make T proportional to g. A panel over-driven by s = 1.075 shows the concave residual law
 a w^2 + b w + c that is measured on the real machine.
 
 Signed weights: the sign chooses the arm, the magnitude the grey level; the other arm's pixel stays dark.

@@ -49,7 +49,7 @@ class _WorstTrajectory:
 
     def _worst(self, scaled: Array) -> float:
         squared = (scaled * scaled).reshape(self.trajectories, -1).mean(axis=1)
-        return float(np.sqrt(squared.max()))
+        return float(np.sqrt(np.where(np.isfinite(squared), squared, np.inf).max()))
 
 
 class _BatchRK45(_WorstTrajectory, RK45):  # type: ignore[misc]
@@ -77,8 +77,9 @@ class _BatchDOP853(_WorstTrajectory, DOP853):  # type: ignore[misc]
         fifth_squared, third_squared = (fifth**2).mean(axis=1), (third**2).mean(axis=1)
         # Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, section II.10
         denominator = np.sqrt(fifth_squared + 0.01 * third_squared)
-        norm = np.divide(fifth_squared, denominator, out=np.zeros_like(denominator), where=denominator > 0)
-        return float(abs(h) * norm.max())
+        norm = np.divide(fifth_squared, denominator, out=np.zeros_like(denominator), where=denominator != 0)
+        # a step that blew up must be refused: a comparison with nan would let it pass
+        return float(abs(h) * np.where(np.isfinite(norm), norm, np.inf).max())
 
 
 def integrate(
