@@ -84,7 +84,7 @@ def test_recording_changes_no_result() -> None:
 
 
 def test_live_noise_follows_the_seed_and_mismatch_does_not() -> None:
-    few = small(samples=3, **{"diffusion.steps": 1, "compile.operating_point_trim": 0})
+    few = small(samples=3, **{"diffusion.steps": 8, "compile.operating_point_trim": 0})
     a, b, again = (aocsim.run("heart", seed=seed, overrides=few) for seed in (1, 2, 1))
     np.testing.assert_array_equal(a["read_out"].values, again["read_out"].values)
     np.testing.assert_array_equal(a["weight"].values, b["weight"].values)
