@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.asbuilt import AsBuilt
-from aocsim.components.converters import Dac, Digitiser
+from aocsim.components.dac import Dac
+from aocsim.components.digitiser import Digitiser
 from aocsim.components.gains import Gains
 from aocsim.components.microled import MicroLed
 from aocsim.components.node import SummingNode

@@ -42,8 +42,8 @@ ENTRIES = {
 def capacitance_noise_integral(node: float, amplifier: float) -> float:
     r"""The integral of equation (2), Hz^3, in closed form.
 
-    With a = node, b = amplifier: a^2 b^3 [b pi / (2 sqrt 2) (b^2 + a^2) ... ] follows from partial fractions of
-    f^2 / ((f^2 + a^2)(f^4 + b^4)); for a << b it tends to a^2 b pi / (2 sqrt 2).
+    By partial fractions of f^2 / ((f^2 + a^2)(f^4 + b^4)) with a = node, b = amplifier, both in Hz; for a << b
+    it tends to a^2 b pi / (2 sqrt 2).
     """
     a, b = node, amplifier
     # a^2 b^4 Int f^2 df / ((f^2 + a^2)(f^4 + b^4)), split as (-a^2/(f^2+a^2) + (a^2 f^2 + b^4)/(f^4+b^4))/(a^4+b^4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aocsim.components import converters, gains, microled, node, optics, pair, photodetector, poles, slm
+from aocsim.components import dac, digitiser, gains, microled, node, optics, pair, photodetector, poles, slm
 from aocsim.spec import EntrySpec
 
 ROLES: Mapping[str, str] = {
@@ -33,6 +33,6 @@ def laws() -> Mapping[str, Mapping[str, EntrySpec]]:
         "gains": gains.ENTRIES,
         "node": node.ENTRIES,
         "poles": poles.ENTRIES,
-        "dac": converters.DAC_ENTRIES,
-        "digitiser": converters.DIGITISER_ENTRIES,
+        "dac": dac.ENTRIES,
+        "digitiser": digitiser.ENTRIES,
     }

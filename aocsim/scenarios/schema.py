@@ -108,7 +108,7 @@ class Compile(_Table):
         alpha_min: least relaxation that "per_channel" chooses.
         beta: gain of the electronics after the arms' difference, dimensionless.
         volts_per_unit: volts that stand for one network unit.
-        quantise: whether grey levels, gains and volts are rounded to what the converters can set.
+        quantise: whether weights are rounded to the modulator's grey levels.
         operating_point_trim: number of noise samples of the trim at the operating point; 0 leaves it out.
         offset_residual: standard deviation of what an offset trim leaves, volts.
         alpha_residual: standard deviation of what an alpha trim leaves, dimensionless.

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aocsim.components.converters import Dac
+from aocsim.components.dac import Dac
 
 volts = st.floats(-3.0, 3.0)
 

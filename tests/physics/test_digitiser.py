@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aocsim.components.converters import Digitiser
+from aocsim.components.digitiser import Digitiser
 
 
 def digitiser(bits=8, effective_bits=np.inf, full_scale=1.0):

@@ -1,4 +1,9 @@
-"""Converters at the machine's border: the DAC that sets the drive and the digitiser that reads the node."""
+r"""Multichannel digitiser that reads the node.
+
+Samples are taken at t_k = k / f_s after the loop closes. ENOB states all of the converter's error as that of an
+ideal converter of so many bits, :math:`\sigma = FS / (2^{ENOB} \sqrt{12})` (IEEE Std 1241): rounding is applied to
+each sample, the rest is added as noise. The read-out is the mean over a window of the record.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +17,7 @@ from aocsim.spec import EntrySpec
 
 Array = NDArray[np.float64]
 
-DAC_ENTRIES = {
-    "full_scale": EntrySpec("volt"),
-    "bits": EntrySpec("dimensionless"),
-    "update_time": EntrySpec("second"),
-}
-
-DIGITISER_ENTRIES = {
+ENTRIES = {
     "sample_rate": EntrySpec("hertz"),
     "samples": EntrySpec("dimensionless"),
     "window_start": EntrySpec("second"),
@@ -30,35 +29,6 @@ DIGITISER_ENTRIES = {
     "rearm_time": EntrySpec("second"),
     "transfer_time": EntrySpec("second"),
 }
-
-
-@dataclass(frozen=True)
-class Dac:
-    """Digital-to-analog converters, one a channel.
-
-    Attributes:
-        full_scale: V; outputs are clipped to +-full_scale.
-        bits: resolution; 0 for an ideal converter.
-        update_time: s.
-    """
-
-    full_scale: float
-    bits: int
-    update_time: float
-
-    @classmethod
-    def build(cls, part: AsBuilt) -> Dac:
-        """Read the converter's sheet."""
-        return cls(part.scalar("full_scale"), round(part.scalar("bits")), part.scalar("update_time"))
-
-    def response(self, volts: Array) -> Array:
-        """Clipped and rounded output, V."""
-        clipped = np.clip(volts, -self.full_scale, self.full_scale)
-        if not self.bits:
-            return np.asarray(clipped)
-        step = 2 * self.full_scale / 2**self.bits
-        top = self.full_scale - step
-        return np.asarray(np.minimum(np.round(clipped / step) * step, top))
 
 
 @dataclass(frozen=True)
