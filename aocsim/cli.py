@@ -162,6 +162,7 @@ def _run(
         written = [path for path, state in _files(folder).items() if before.get(path) != state]
     if not quiet:
         _print_summary(json.loads(data.attrs["summary"]))
+        _say("\nto know:", *(f"  {note}" for note in json.loads(data.attrs["notes"])))
         _say("\nwritten:", *(f"  {_short(path)}" for path in sorted(written)))
 
 

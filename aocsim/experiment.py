@@ -212,14 +212,15 @@ class Experiment:
     def _settling(self, loop: Loop, paths: Array, drive: Array, step: int) -> tuple[Array, Array]:
         """Fixed points (samples, n) V of noiseless transients and their settling times (samples,) s."""
         n, times = loop.channels, self.machine.digitiser.times
-        fixed = steady_state(loop, paths[:, -1], drive)
+        where = f"diffusion step {step + 1}"
+        fixed = steady_state(loop, paths[:, -1], drive, where=where)
         used = self.program.channel_of_unit
         distance = np.linalg.norm((paths[..., :n] - fixed[:, None, :n])[..., used], axis=-1)
         left = distance / np.maximum(distance[:, :1], 1e-300)
         for sample in np.flatnonzero(~proven_stable(loop.jacobian(fixed, drive))):
             one = loop.select(int(sample))
             here = slice(sample, sample + 1)
-            require_stable(one, fixed[here], drive[here], f"diffusion step {step + 1}")
+            require_stable(one, fixed[here], drive[here], where)
         return fixed[:, :n], settling_time(left, times)
 
 

@@ -15,11 +15,29 @@ from aocsim.scenarios.sample import Comparison, Run, Setup
 if TYPE_CHECKING:
     import xarray
 
-KNOWLEDGE_LABEL = (
-    "the compiler's knowledge of the parts is drawn at a stated relative error: a stand-in until a calibration "
-    "supplies it"
-)
-TRIM_LABEL = "offsets and alpha are nulled by decree to the stated residuals, not by a bench procedure"
+NOTABLE = 0.01  # of the solves: from here on an oddity is worth a note
+
+
+def notes_of(setup: Setup, comparison: Comparison) -> list[str]:
+    """What a reader of the result has to know to judge it."""
+    settings, summary = setup.scenario.compile, comparison.summary
+    out = [
+        f"offsets and alpha are nulled by decree, to {settings.offset_residual * 1e3:g} mV and "
+        f"{settings.alpha_residual:g} rms; no bench procedure has earned it"
+    ]
+    if not isinstance(settings.knowledge, str):
+        out.append(
+            f"the compiler knows the parts to {settings.knowledge * 100:.3g} %, drawn at random: a stand-in for a calibration"
+        )
+    if summary["saturated_fraction"] > NOTABLE:
+        out.append(
+            f"{summary['saturated_fraction'] * 100:.0f} % of the solves end outside the node amplifier's linear range"
+        )
+    if summary["unsettled_fraction"] > NOTABLE:
+        out.append(
+            f"{summary['unsettled_fraction'] * 100:.0f} % of the solves have not settled to 1 % when the read-out window opens"
+        )
+    return out
 
 
 def dataset_of(setup: Setup, run: Run, comparison: Comparison, wall_seconds: float) -> xarray.Dataset:
@@ -46,15 +64,14 @@ def dataset_of(setup: Setup, run: Run, comparison: Comparison, wall_seconds: flo
         "atol_v": scenario.solve.atol,
         "solver_nfev": run.evaluations,
         "knowledge": str(scenario.compile.knowledge),
-        "knowledge_note": KNOWLEDGE_LABEL if not isinstance(scenario.compile.knowledge, str) else "",
-        "trim_note": TRIM_LABEL,
+        "notes": json.dumps(notes_of(setup, comparison)),
         "volts_per_unit": setup.compiled.program.volts_per_unit,
         "window_start_s": setup.machine.digitiser.window_start,
         "window_stop_s": setup.machine.digitiser.window_stop,
         "inversion_error": setup.compiled.inversion_error,
         "rounding_error": setup.compiled.rounding_error,
         "dead_inputs": json.dumps(list(setup.machine.optics.dead)),
-        "summary": json.dumps(_finite(comparison.summary), sort_keys=True),
+        "summary": json.dumps(_finite(comparison.summary)),
         "wall_seconds": wall_seconds,
         "wall_seconds_solving": run.solve_seconds,
     }

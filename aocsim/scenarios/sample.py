@@ -74,6 +74,7 @@ class Run:
         read_out: (steps, samples, n) V.
         ideal_fixed_point: (steps, samples, units) digital fixed point from the machine's own state.
         settling: (steps, samples) s.
+        saturated: (steps, samples) whether a used channel's fixed point is outside the amplifier's linear range.
         voltage: (steps, kept samples, kept trials, times, n) V.
         solution_voltage: (steps, samples, times, d) V, channels that carry the sample, first trial.
         correction: (steps, n) V, operating-point trim.
@@ -86,6 +87,7 @@ class Run:
     read_out: Array
     ideal_fixed_point: Array
     settling: Array
+    saturated: NDArray[np.bool_]
     voltage: Array
     solution_voltage: Array
     correction: Array
@@ -199,7 +201,8 @@ def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: Non
     x, run = start, experiment("run", scenario.trials)
     keep = (min(scenario.record.samples, count), min(scenario.record.trials, scenario.trials))
     watch = program.channel_of_unit[:d]
-    states, reads, fixed, settling, voltage, watched, evaluations = [], [], [], [], [], [], 0
+    states, reads, fixed, settling, saturated, voltage, watched = [], [], [], [], [], [], []
+    node, evaluations = setup.machine.node, 0
     for step in range(steps):
         t = (step + 1) / steps
         drive = program.drive(operator.additive(t, x), correction[step])
@@ -209,6 +212,8 @@ def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: Non
         states.append(x)
         reads.append(measured.read_out)
         settling.append(measured.settling)
+        rest = measured.fixed_point[:, program.channel_of_unit]
+        saturated.append(((rest < node.linear_low) | (rest > node.linear_high)).any(axis=1))
         voltage.append(measured.voltage)
         watched.append(measured.watched)
         evaluations += measured.evaluations
@@ -218,6 +223,7 @@ def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: Non
         read_out=np.array(reads),
         ideal_fixed_point=np.array(fixed),
         settling=np.array(settling),
+        saturated=np.array(saturated),
         voltage=np.array(voltage),
         solution_voltage=np.array(watched),
         correction=correction,
@@ -268,6 +274,7 @@ def compare(setup: Setup, run: Run) -> Comparison:
     summary: dict[str, float] = {
         "settling_us_median": float(np.median(run.settling)) * 1e6,
         "settling_us_p95": float(np.percentile(run.settling, 95)) * 1e6,
+        "saturated_fraction": float(np.mean(run.saturated)),
         "unsettled_fraction": float(np.mean(run.settling > setup.machine.digitiser.window_start)),
         "bandwidth_3db_hz": float(np.median(corners)),
         "theorem1_dt_max": theorem1_dt_max(network),

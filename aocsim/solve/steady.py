@@ -10,35 +10,59 @@ from aocsim.loop import Loop
 
 Array = NDArray[np.float64]
 
-NEWTON_STEPS = 40
+CONTINUATION_STEPS = 120
+FIRST_STEP = 1e3  # time constants of the fastest pole
+REMEDY = "more relaxation (compile.alpha), smaller residuals of the trims or more diffusion steps help"
+LONGEST_STEP = 1e9  # of them: a step of this length is Newton's
 STABILITY_STEP = 3.0  # of the mean time constant
 STABILITY_SQUARINGS = 9
 
 
-def steady_state(loop: Loop, state: Array, drive: Array, tolerance: float = 1e-10) -> Array:
-    """The equilibrium nearest to `state`, by damped Newton with the loop's jacobian.
+def steady_state(
+    loop: Loop, state: Array, drive: Array, tolerance: float = 1e-10, where: str = "steady state"
+) -> Array:
+    """The equilibrium that `state` leads to, by pseudo-transient continuation.
+
+    Each step is an implicit Euler step of the loop, z += (1/h - A)^-1 dz/dt, whose h grows as the residual
+    falls (switched evolution relaxation; C. T. Kelley and D. E. Keyes, SIAM J. Numer. Anal. 35, 508 (1998)):
+    far away it follows the loop, near the equilibrium it is Newton's method.
 
     Args:
         loop: the loop.
         state: (solves, N) V, where to start, best the end of a transient.
         drive: (solves, n) V.
         tolerance: largest Newton correction that still counts as found, V.
+        where: what is being solved, for the message.
 
     Raises:
         PhysicsError: no equilibrium found; names solve, channel and residual.
     """
-    z = state.copy()
-    for _ in range(NEWTON_STEPS):
-        residual = loop.rhs(z, drive)
-        step = np.linalg.solve(loop.jacobian(z, drive), -residual[..., None])[..., 0]
-        size = np.abs(step).max(axis=1, keepdims=True)
-        z += step * np.minimum(1.0, 0.5 / np.maximum(size, 1e-300))
+    z, eye = state.copy(), np.eye(loop.states)
+    longest = LONGEST_STEP / loop.fastest_rate
+    h = np.full(len(z), FIRST_STEP / loop.fastest_rate)
+    slope = loop.rhs(z, drive)
+    norm = np.abs(slope).max(axis=1)
+    size = np.full(len(z), np.inf)
+    for _ in range(CONTINUATION_STEPS):
+        step = np.linalg.solve(eye / h[:, None, None] - loop.jacobian(z, drive), slope[..., None])[..., 0]
+        trial_slope = loop.rhs(z + step, drive)
+        trial_norm = np.abs(trial_slope).max(axis=1)
+        taken = trial_norm <= norm + tolerance * loop.fastest_rate
+        size = np.where(h >= longest, np.abs(step).max(axis=1), np.inf)
+        growth = np.clip(norm / np.maximum(trial_norm, 1e-300), 2.0, 100.0)
+        h = np.where(taken, np.minimum(h * growth, longest), h / 8)
+        z = np.where(taken[:, None], z + step, z)
+        slope = np.where(taken[:, None], trial_slope, slope)
+        norm = np.where(taken, trial_norm, norm)
         if np.all(size < tolerance):
             return z
-    worst = int(np.argmax(size[:, 0]))
-    channel = int(np.argmax(np.abs(step[worst]))) % loop.channels
+    worst = int(np.argmax(norm))
+    one = slice(worst, worst + 1)
+    jacobian = loop.select(worst).jacobian(z[one], drive[one])[0]
+    value, channel = _leading_mode(jacobian, loop.channels)
     raise PhysicsError(
-        f"no fixed point found: solve {worst}, channel {channel} still moves by {size[worst, 0]:.3g} V in a Newton step"
+        f"{where}: no fixed point found: solve {worst} still moves by {norm[worst] * 1e-6:.3g} V/us; there channel "
+        f"{channel} leads the mode with eigenvalue {_in_words(value)}; {REMEDY}"
     )
 
 
@@ -75,15 +99,25 @@ def require_stable(loop: Loop, state: Array, drive: Array, where: str) -> Array:
     Raises:
         PhysicsError: an eigenvalue with a real part that is not negative; names solve, channel, eigenvalue.
     """
-    values, vectors = np.linalg.eig(loop.jacobian(state, drive))
+    jacobian = loop.jacobian(state, drive)
+    values = np.linalg.eigvals(jacobian)
     worst = int(np.argmax(values.real.max(axis=1)))
-    mode = int(np.argmax(values[worst].real))
-    value = values[worst, mode]
+    value, channel = _leading_mode(jacobian[worst], loop.channels)
     if value.real >= 0:
-        channel = int(np.argmax(np.abs(vectors[worst, :, mode]))) % loop.channels
-        turns = f" oscillating at {abs(value.imag) / 2e6 / np.pi:.3g} MHz" if value.imag else ""
         raise PhysicsError(
             f"{where}: the loop is unstable at its fixed point: channel {channel} leads the mode with eigenvalue "
-            f"{value.real * 1e-6:+.4g} /us{turns}; more relaxation (compile.alpha) or more diffusion steps help"
+            f"{_in_words(value)}; {REMEDY}"
         )
     return np.asarray(values)
+
+
+def _leading_mode(jacobian: Array, channels: int) -> tuple[complex, int]:
+    """Eigenvalue with the largest real part, 1/s, and the channel with the largest share of its mode."""
+    values, vectors = np.linalg.eig(jacobian)
+    mode = int(np.argmax(values.real))
+    return complex(values[mode]), int(np.argmax(np.abs(vectors[:, mode]))) % channels
+
+
+def _in_words(value: complex) -> str:
+    turns = f", oscillating at {abs(value.imag) / 2e6 / np.pi:.3g} MHz" if value.imag else ""
+    return f"{value.real * 1e-6:+.4g} /us{turns}"

@@ -96,7 +96,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
             for file in ("result.nc", "summary.json"):
                 (out / file).write_text("new")
         summary = {"settling_us_median": 4.5, "bandwidth_hz": 5e6, "latency_s_per_step": 0.25, "w2": None}
-        return SimpleNamespace(attrs={"summary": json.dumps(summary)})
+        return SimpleNamespace(attrs={"summary": json.dumps(summary), "notes": "[]"})
 
     monkeypatch.setattr("aocsim.scenarios.run.run_scenario", run_scenario)
     return calls
