@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from aocsim.compose import Flicker, Trims, compose
 from aocsim.loop import Loop
 from aocsim.machine import Machine
+from aocsim.parallel import parallel
 from aocsim.program import Program
 from aocsim.seeds import stream
 from aocsim.solve.integrators import integrate
@@ -252,12 +252,7 @@ def _run_blocks(
 ) -> list[Measured]:
     """Results of all blocks in their order; `done` hears the number of samples of each block as it comes in."""
     results: list[Measured] = []
-    found: Iterable[Measured]
-    if workers == 1 or len(blocks) == 1:
-        found = map(work, blocks)
-    else:
-        # processes, not threads: between its compiled kernels SciPy's stepper holds the interpreter lock
-        found = Parallel(n_jobs=workers, return_as="generator")(delayed(work)(block) for block in blocks)
+    found = map(work, blocks) if workers == 1 or len(blocks) == 1 else parallel(work, blocks, workers)
     for block, measured in zip(blocks, found, strict=True):
         results.append(measured)
         done(len(block))

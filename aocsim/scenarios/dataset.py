@@ -27,7 +27,8 @@ def notes_of(setup: Setup, comparison: Comparison) -> list[str]:
     ]
     if not isinstance(settings.knowledge, str):
         out.append(
-            f"the compiler knows the parts to {settings.knowledge * 100:.3g} %, drawn at random: a stand-in for a calibration"
+            f"the compiler knows the parts to {settings.knowledge * 100:.3g} %, drawn at random: a stand-in for a "
+            "calibration"
         )
     if summary["saturated_fraction"] > NOTABLE:
         out.append(
@@ -35,7 +36,8 @@ def notes_of(setup: Setup, comparison: Comparison) -> list[str]:
         )
     if summary["unsettled_fraction"] > NOTABLE:
         out.append(
-            f"{summary['unsettled_fraction'] * 100:.0f} % of the solves have not settled to 1 % when the read-out window opens"
+            f"{summary['unsettled_fraction'] * 100:.0f} % of the solves have not settled to 1 % when the read-out "
+            "window opens"
         )
     return out
 

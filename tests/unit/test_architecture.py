@@ -29,7 +29,7 @@ LAYERS = (
     ("asbuilt", "output"),
     ("spec",),
     ("stages",),
-    ("law", "_kernels"),
+    ("law", "_kernels", "parallel"),
     ("units", "seeds", "constants"),
     ("errors",),
 )
