@@ -32,12 +32,12 @@ def evaluate(
     for row in range(x.shape[0]):
         for i in range(x.shape[1]):
             s = (gain_in[i] * x[row, i] + offset_in[i] - lower) * per_unit
-            k = int(s)
-            if s < 0.0:
+            if not s >= 0.0:  # below the table, or not a number, which must never become an index
                 y = coefficients[0, 0] + coefficients[0, 1] * s
-            elif k >= intervals:
+            elif s >= intervals:
                 y = last[0] + last[1] + last[2] + last[3] + end_slope * (s - intervals)
             else:
+                k = int(s)
                 s -= k
                 c = coefficients[k]
                 y = ((c[3] * s + c[2]) * s + c[1]) * s + c[0]

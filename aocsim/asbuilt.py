@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from aocsim.errors import InputError
 from aocsim.seeds import stream
 from aocsim.spec import PartSpec
 
@@ -48,6 +49,17 @@ class AsBuilt:
         """An entry that is one number for the whole machine, SI."""
         return float(self.array(entry, "machine"))
 
+    def integer(self, entry: str) -> int:
+        """An entry that counts something.
+
+        Raises:
+            InputError: not a whole number.
+        """
+        value = self.scalar(entry)
+        if value != round(value):
+            raise InputError("must be a whole number", key=f"parts.{self.role}.{entry}", got=value)
+        return round(value)
+
     def nominal(self, entry: str) -> Array:
         """The sheet's value without mismatch (for coefficients of profiles), SI."""
         return np.asarray(self.spec.value(entry), dtype=float)
@@ -60,6 +72,7 @@ class AsBuilt:
         channel the same for all pixels of that output.
 
         Raises:
+            InputError: a drawn value is outside the entry's valid range.
             ValueError: the sheet draws finer than the part's law can use.
         """
         drawn = self.spec[entry]
@@ -72,6 +85,15 @@ class AsBuilt:
             # a spread relative to infinity (no pole, no dark light) is none
             size = np.where(np.isfinite(over), np.abs(over), 0.0)
             built = over + normals * (drawn.spread * size if drawn.spread_is_relative else drawn.spread)
+            low, high = drawn.valid
+            if not ((built >= low) & (built <= high)).all():
+                worst = float(built.flat[int(np.argmax(np.maximum(low - built, built - high)))])
+                raise InputError(
+                    f"serial {self.serial} draws a value outside the valid range, its spread is too wide",
+                    key=f"parts.{self.role}.{entry}",
+                    got=worst,
+                    allowed=f"{low:.6g} to {high:.6g} (SI)",
+                )
         target = self.shape(level)
         if built.ndim == 1 and drawn.per == "channel" and len(target) > 1:
             # a channel's own part acts on its output where a pixel has both an output and an input

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -87,6 +89,12 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a source's name may hold letters that the terminal has not
             stream.reconfigure(errors="backslashreplace")
+    for name in (
+        "SIGTERM",
+        "SIGHUP",
+    ):  # a terminated run cleans up as an interrupted one: workers, temporary files
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupted)
     try:
         app(prog_name="aocsim")
     except OSError as error:
@@ -95,6 +103,10 @@ def main() -> None:
         sys.exit(_failed(_cannot_write(error)).exit_code)
     finally:
         _flush()
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _flush() -> None:

@@ -51,7 +51,7 @@ class Knowledge:
 
     def response(self, weight: Array, beta: float) -> Array:
         """Slope of the gradient path, (n, n) V for each unit of activation, as [output j, input i]."""
-        light = self.machine.optics.collect(self.path * self.machine.slm.response(weight)) + self.direct
+        light = self.machine.optics.collect(self.path * self.machine.slm.response(weight) + self.direct)
         efficiency = self.machine.detector.output_efficiency
         weighted = light * (efficiency * self.machine.gains.node_gain(beta))[:, :, None]
         return np.asarray(weighted[0] - weighted[1])
@@ -96,6 +96,7 @@ def knowledge_of(
     optics, slm, detector = believed.optics, believed.slm, believed.detector
     optics = replace(
         optics,
+        throughput=known("throughput", optics.throughput),
         row=known("row", optics.row),
         column=known("column", optics.column),
         structure=known("structure", optics.structure),
@@ -104,6 +105,7 @@ def knowledge_of(
     )
     slm = replace(
         slm,
+        transmission=known("transmission", slm.transmission),
         inverse_contrast=known("contrast", slm.inverse_contrast),
         stray_light=known("stray_light", slm.stray_light),
         retardance_scale=known("retardance", slm.retardance_scale),
@@ -173,14 +175,15 @@ def compile_network(
         InputError: more units than live channels, weights beyond the gain range, or volts beyond the DAC.
     """
     machine = knowledge.machine
-    if not 0 < beta <= machine.gains.beta_full_scale:
+    set_beta = machine.gains.set_beta(beta)
+    if not 0 < beta <= machine.gains.beta_full_scale or not set_beta:
         raise InputError(
             "beyond the gain that the machine can set",
             key="compile.beta",
             got=beta,
-            allowed=f"more than 0 and at most {machine.gains.beta_full_scale:.4g}",
+            allowed=f"more than half a step above 0 and at most {machine.gains.beta_full_scale:.4g}",
         )
-    beta = machine.gains.set_beta(beta)
+    beta = set_beta
     channels = choose_channels(operator, knowledge, beta)
     n = machine.channels
     wanted = np.zeros((n, n))
@@ -209,16 +212,7 @@ def compile_network(
         set_alpha = machine.gains.set_alpha(np.full(n, float(alpha)))
     share = np.where(used, 1 - set_alpha, 0.0)
     weight, fill = invert_chain(knowledge, share[:, None] * wanted, used, beta)
-    worst = int(np.argmax(fill))
-    if fill[worst] > 1 + 1e-3:
-        unit = int(np.flatnonzero(channels == worst)[0])
-        raise InputError(
-            f"weights beyond the gain range: channel {worst} (unit {unit}) needs {fill[worst]:.3g} times the slope "
-            f"that beta = {beta:.4g} gives at alpha = {set_alpha[worst]:.5g}",
-            key="compile.alpha",
-            got=alpha,
-            allowed=f"alpha >= {1 - share[worst] / fill[worst]:.5g} for this row, a larger beta, or per_channel",
-        )
+    _check_gain(share, fill, used, channels, beta, set_alpha, alpha)
     target = share[:, None] * wanted
     full = np.abs(target[used]).max() or 1.0
     inversion = float(np.abs(knowledge.response(weight, beta) - target)[used].max() / full)
@@ -228,6 +222,43 @@ def compile_network(
     program = Program(weight, set_alpha, beta, channels, volts_per_unit)
     _check_drive(operator, program, machine)
     return Compiled(program, inversion, rounding)
+
+
+def _check_gain(
+    share: Array,
+    fill: Array,
+    used: NDArray[np.bool_],
+    channels: NDArray[np.intp],
+    beta: float,
+    alpha: Array,
+    asked: float | str,
+) -> None:
+    """Refuse rows that need more slope than the gradient path has.
+
+    Raises:
+        InputError: names channel, unit and the numbers.
+    """
+    starved = np.where(used & (share <= 0), np.inf, fill)
+    worst = int(np.argmax(starved))
+    if starved[worst] <= 1 + 1e-3:
+        return
+    unit = int(np.flatnonzero(channels == worst)[0])
+    here = f"channel {worst} (unit {unit})"
+    if not np.isfinite(starved[worst]) or asked == "per_channel":
+        raise InputError(
+            f"weights beyond the gain range: {here} gets too little light for its weights even at alpha = "
+            f"{alpha[worst]:.5g}",
+            key="compile.beta",
+            got=beta,
+            allowed="a larger beta, more light, or smaller weights in the network",
+        )
+    raise InputError(
+        f"weights beyond the gain range: {here} needs {fill[worst]:.3g} times the slope that beta = {beta:.4g} gives "
+        f"at alpha = {alpha[worst]:.5g}",
+        key="compile.alpha",
+        got=asked,
+        allowed=f"alpha >= {1 - share[worst] / fill[worst]:.5g} for this row, a larger beta, or per_channel",
+    )
 
 
 def choose_channels(operator: BlockOperator, knowledge: Knowledge, beta: float) -> NDArray[np.intp]:
@@ -281,11 +312,14 @@ def invert_chain(
     live = (reach[0] > 0) & used[:, None]
     weight = np.zeros_like(own)
     fill = np.zeros(len(used))
+    # a dead input's own pixels reach nothing and need nothing but what its neighbours' light leaves: ignore that
+    lost = np.where(used[:, None] & (np.abs(target) > 0), 0.0, np.inf)
     for _ in range(200):
         now = own * slm.response(weight)
         need = now[0] - now[1] + (target - knowledge.response(weight, beta)) - (dark[0] - dark[1])
         side = np.stack([np.maximum(need, 0), np.maximum(-need, 0)])
-        ratio = np.where(live, side / np.where(reach > 0, reach, 1.0), 0.0)
+        # where no light arrives, any need is out of reach
+        ratio = np.where(live, side / np.where(reach > 0, reach, 1.0), np.where(side > lost, np.inf, 0.0))
         fill = ratio.max(axis=(0, 2))
         wanted = slm.invert(
             slm.response(np.zeros_like(own)) + np.where(live, side / np.where(own > 0, own, 1.0), 0.0)

@@ -69,6 +69,9 @@ class Trims:
     offset: Array
 
 
+LEAST_RELAXED = 1e-4  # of the node's pole: a loop closer to alpha = 1 has no band of its own to speak of
+
+
 def untrimmed(machine: Machine, program: Program) -> Trims:
     """The machine as built, without any trim."""
     return Trims(program.alpha * machine.gains.alpha_gain, machine.gains.node_offset(program.beta))
@@ -81,7 +84,7 @@ def photocurrent_matrix(machine: Machine, program: Program, flicker: Flicker | N
     if flicker is not None:
         transmission = transmission + slm.wobble(program.weight) * flicker.pixel
         transmission *= (1 + slm.flicker_common * flicker.common)[..., None, None]
-    light = optics.collect(optics.fan() * transmission) + optics.direct_matrix()
+    light = optics.collect(optics.fan() * transmission + optics.direct_matrix())
     return np.asarray(light * (detector.responsivity * detector.output_efficiency)[:, :, None])
 
 
@@ -120,7 +123,9 @@ def compose(
     if saturation is not None:
         node.append(saturation)
     node += poles.stage(poles.node)
-    fast = 2 * detector.capacitance_noise(poles.node) * gain**2
+    # the alpha path acts at the node: it narrows the pole and raises its gain by the same factor
+    relaxed = np.maximum(1 - trims.alpha, LEAST_RELAXED)
+    fast = 2 * detector.capacitance_noise(relaxed * poles.node) * (gain / relaxed) ** 2
     return Loop(machine.channels, tuple(arms), tuple(node), fast_noise=fast)
 
 

@@ -7,7 +7,7 @@ by sample and step, so that results depend neither on threads nor on how a batch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -102,6 +102,7 @@ class Experiment:
         *,
         keep: tuple[int, int] = (0, 0),
         watch: NDArray[np.intp] = _NONE,
+        closed: float = np.inf,
         done: Callable[[int], object] = lambda solves: None,
     ) -> Measured:
         """One diffusion step: solve, digitise, average.
@@ -111,11 +112,15 @@ class Experiment:
             step: number of the step, part of the streams' names.
             keep: number of samples and of trials whose voltages are returned.
             watch: channels whose voltages are returned for all samples.
+            closed: how long the loop stays closed, s.
             done: called with the number of solves after each block.
 
         Raises:
+            ValueError: the loop opens before the record ends.
             PhysicsError: a loop without fixed point, or unstable at it.
         """
+        if self.machine.digitiser.times[-1] > closed:
+            raise ValueError(f"the loop opens after {closed:.4g} s, within the record")
         set_drive = self.machine.dac.response(drive)
         size = max(1, SOLVES_PER_BLOCK // self.trials)
         blocks = [np.arange(a, min(a + size, len(drive))) for a in range(0, len(drive), size)]
@@ -191,23 +196,22 @@ class Experiment:
             clean.evaluations,
         )
 
-    def _noise(self, loop: Loop, paths: Array, drive: Array, places: Iterable[tuple[int, int]]) -> Array:
+    def _noise(self, loop: Loop, paths: Array, drive: Array, places: Sequence[tuple[int, int]]) -> Array:
         """White noise of loop and digitiser, (samples, trials, times, n) V."""
         digitiser = self.machine.digitiser
         count, n, states = digitiser.samples, loop.channels, loop.states
-        normals = np.array(
-            [
-                stream(self.seed, f"{self.name}.noise", *place).standard_normal(
-                    (self.trials, count, states + n)
-                )
-                for place in places
-            ]
-        )
+
+        def normals(name: str, width: int) -> Array:
+            # named apart, so that a pole more does not change the digitiser's draws
+            shape = (self.trials, count, width)
+            streams = (stream(self.seed, f"{self.name}.{name}", *place) for place in places)
+            return np.array([rng.standard_normal(shape) for rng in streams])
+
         white = sampled_noise(
-            loop, paths, drive, 1 / digitiser.sample_rate, normals[..., :states], NOISE_PIECES
+            loop, paths, drive, 1 / digitiser.sample_rate, normals("noise", states), NOISE_PIECES
         )
         own = np.sqrt(digitiser.noise**2 + loop.fast_noise)
-        return np.asarray(white + own * normals[..., states:])
+        return np.asarray(white + own * normals("read_out", n))
 
     def _settling(self, loop: Loop, paths: Array, drive: Array, step: int) -> tuple[Array, Array]:
         """Fixed points (samples, n) V of noiseless transients and their settling times (samples,) s."""

@@ -53,7 +53,7 @@ class Loop:
         arms: paths from node to node.
         node: stages behind the sum of arms and drive; the last is the dominant Pole.
         fast_noise: (n,) V^2, variance that noise far above the loop's band adds to each sample of z,
-            independent from sample to sample; it does not pass around the loop.
+            independent from sample to sample; it does not pass around the optical loop.
     """
 
     channels: int

@@ -18,6 +18,7 @@ from aocsim.components.pair import DifferentialPair
 from aocsim.components.photodetector import Photodetector
 from aocsim.components.poles import Poles
 from aocsim.components.slm import Slm
+from aocsim.errors import InputError
 from aocsim.law import Law
 from aocsim.spec import MachineSpec
 
@@ -52,17 +53,30 @@ class Machine:
 
     @classmethod
     def build(cls, spec: MachineSpec, serial: int | None) -> Machine:
-        """Draw the machine of this serial number; the same name and serial give the same machine anywhere."""
+        """Draw the machine of this serial number; the same name and serial give the same machine anywhere.
+
+        Raises:
+            InputError: parts that do not fit together, or mismatch outside a sheet's valid range.
+        """
 
         def part(role: str) -> AsBuilt:
             return AsBuilt(spec.parts[role], spec.name, role, serial, spec.channels)
 
+        pair, led = DifferentialPair.build(part("pair")), MicroLed.build(part("led"))
+        swing, limit = float(pair.swing.max()), min(led.drive_limit(arm) for arm in (0, 1))
+        if swing > limit:
+            raise InputError(
+                f"the pairs swing to {swing:.3g} V, the LED driver's law holds to {limit:.3g} V",
+                key="parts.pair.tail_current",
+                got=spec.parts["pair"]["tail_current"].text,
+                allowed="a smaller tail current or load, or less driver compression",
+            )
         return cls(
             name=spec.name,
             serial=serial,
             channels=spec.channels,
-            pair=DifferentialPair.build(part("pair")),
-            led=MicroLed.build(part("led")),
+            pair=pair,
+            led=led,
             optics=Optics.build(part("optics")),
             slm=Slm.build(part("slm")),
             detector=Photodetector.build(part("detector")),

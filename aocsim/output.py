@@ -8,6 +8,7 @@ import math
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -93,6 +94,21 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def all_or_nothing(folder: Path) -> Iterator[Path]:
+    """A scratch folder inside `folder` whose files move to `folder` when the block ends well, and vanish otherwise.
+
+    So a run that fails half-way, for instance on a full disk, leaves the earlier result as it was.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix=".aocsim-", dir=folder))
+    try:
+        yield scratch
+        for path in sorted(scratch.iterdir()):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def write_json(path: Path, data: Mapping[str, object]) -> Path:

@@ -22,7 +22,7 @@ class Event:
 
     Attributes:
         resource: slm, dac, loop, digitiser or host.
-        what: load weights, set drive, solve, discharge, record, re-arm, transfer.
+        what: load weights, set drive, solve, record, re-arm, transfer.
         start: s.
         stop: s.
         step: diffusion step, -1 outside any.
@@ -71,6 +71,10 @@ class Schedule:
     segments: tuple[Segment, ...]
     step_latency: tuple[float, ...]
     duration: float
+
+    def solve_of(self, step: int) -> Segment:
+        """The closed segment of a step's first trial; all trials of a step are alike."""
+        return next(s for s in self.segments if s.closed and s.step == step)
 
 
 @dataclass

@@ -36,7 +36,7 @@ class Dac:
     @classmethod
     def build(cls, part: AsBuilt) -> Dac:
         """Read the converter's sheet."""
-        return cls(part.scalar("full_scale"), round(part.scalar("bits")), part.scalar("update_time"))
+        return cls(part.scalar("full_scale"), part.integer("bits"), part.scalar("update_time"))
 
     def response(self, volts: Array) -> Array:
         """Clipped and rounded output, V."""

@@ -64,12 +64,12 @@ class Digitiser:
         """Read the digitiser's sheet."""
         return cls(
             sample_rate=part.scalar("sample_rate"),
-            samples=round(part.scalar("samples")),
+            samples=part.integer("samples"),
             window_start=part.scalar("window_start"),
             window_stop=part.scalar("window_stop"),
             input_scale=part.scalar("input_scale"),
             full_scale=part.scalar("full_scale"),
-            bits=round(part.scalar("bits")),
+            bits=part.integer("bits"),
             effective_bits=part.scalar("effective_bits"),
             rearm_time=part.scalar("rearm_time"),
             transfer_time=part.scalar("transfer_time"),

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from aocsim.asbuilt import AsBuilt
 from aocsim.constants import ELEMENTARY_CHARGE, PLANCK, SPEED_OF_LIGHT
+from aocsim.errors import InputError
 from aocsim.law import Law
 from aocsim.spec import EntrySpec
 
@@ -47,7 +48,8 @@ ENTRIES = {
     "temperature_rise": EntrySpec("kelvin"),
 }
 
-DRIVE_LIMIT = 0.32  # V: half-width of the law's table; the pair's swing with mismatch stays below 0.26 V
+FOLD = 0.95  # of the voltage at which the compressive driver's current would turn back
+UNCOMPRESSED = 3.0  # bias currents: range of a driver without compression
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,20 @@ class MicroLed:
 
     @classmethod
     def build(cls, part: AsBuilt) -> MicroLed:
-        """Draw the emitters of one machine."""
+        """Draw the emitters of one machine.
+
+        Raises:
+            InputError: thermal droop leaves no light.
+        """
         efficiency = part.array("external_efficiency", "arm")
         efficiency = efficiency * (1 + part.scalar("thermal_droop") * part.scalar("temperature_rise"))
+        if np.any(efficiency <= 0):
+            raise InputError(
+                "an emitter that is this hot gives no light",
+                key=f"parts.{part.role}.temperature_rise",
+                got=part.scalar("temperature_rise"),
+                allowed="thermal_droop * temperature_rise > -1",
+            )
         area = np.pi * part.scalar("emitter_diameter") ** 2 / 4
         first, second = (
             AbcDiode(
@@ -161,6 +174,13 @@ class MicroLed:
         """Optical power at v = 0, W."""
         return float(self.diodes[arm].power(self.bias_current[arm]))
 
+    def drive_limit(self, arm: int) -> float:
+        """Largest |v|, V, for which equation (3) holds: beyond it the driver's cubic would fold back."""
+        kappa = self.compression[arm]
+        if kappa > 0:
+            return float(FOLD / np.sqrt(3 * kappa))
+        return UNCOMPRESSED * self.bias_current[arm] / self.transconductance[arm]
+
     def law(self, arm: int) -> Law:
         """v [V] -> optical power above the bias light [W], as a table."""
         return _table(self, arm)
@@ -174,7 +194,7 @@ class MicroLed:
 def _table(led: MicroLed, arm: int) -> Law:
     """`MicroLed.law`, kept, since every composed loop asks for it."""
     diode, gain, kappa = led.diodes[arm], led.transconductance[arm], led.compression[arm]
-    limit = min(DRIVE_LIMIT, 0.95 / np.sqrt(3 * kappa)) if kappa > 0 else DRIVE_LIMIT
+    limit = led.drive_limit(arm)
 
     def power(v: Array) -> Array:
         return np.asarray(diode.power(led.current(arm, v)) - led.bias_power(arm))

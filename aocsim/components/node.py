@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.asbuilt import AsBuilt
+from aocsim.errors import InputError
 from aocsim.law import Law
 from aocsim.spec import EntrySpec
 from aocsim.stages import Elementwise
@@ -51,8 +52,22 @@ class SummingNode:
 
     @classmethod
     def build(cls, part: AsBuilt) -> SummingNode:
-        """Read the node's sheet."""
-        return cls(*(part.scalar(entry) for entry in ENTRIES))
+        """Read the node's sheet.
+
+        Raises:
+            InputError: rails inside the linear range.
+        """
+        node = cls(*(part.scalar(entry) for entry in ENTRIES))
+        if not node.rail_low <= node.linear_low < node.linear_high <= node.rail_high or any(
+            start == rail for start, rail, _ in node._bends()
+        ):
+            raise InputError(
+                "the amplifier's range is out of order",
+                key=f"parts.{part.role}",
+                got=(node.rail_low, node.linear_low, node.linear_high, node.rail_high),
+                allowed="rail_low < linear_low < linear_high < rail_high",
+            )
+        return node
 
     def saturate(self, u: Array) -> Array:
         """Amplifier output, V, for the unsaturated sum u, V."""

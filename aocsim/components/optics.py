@@ -43,12 +43,11 @@ ENTRIES = {
     "crosstalk_to_later": EntrySpec("dimensionless", per=("machine", "arm")),
     "crosstalk_inward": EntrySpec("dimensionless", per=("machine", "arm")),
     "crosstalk_exponent": EntrySpec("dimensionless"),
+    "crosstalk_inward_exponent": EntrySpec("dimensionless"),
     "crosstalk_ripple": EntrySpec("dimensionless", per=("machine", "channel_arm")),
     "direct_centre": EntrySpec("dimensionless", per=("machine", "channel_arm")),
     "direct_edge": EntrySpec("dimensionless"),
 }
-
-INWARD_EXPONENT = 4.0  # the little light that goes inwards is confined to the outermost channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +131,7 @@ def _dead_inputs(part: AsBuilt) -> tuple[int, ...]:
 
 def _crosstalk(part: AsBuilt, x: Array) -> Array:
     n = part.channels
-    exponent = part.scalar("crosstalk_exponent")
+    exponent, inward_exponent = part.scalar("crosstalk_exponent"), part.scalar("crosstalk_inward_exponent")
     centre = part.array("crosstalk_centre", "arm")[:, None]
     inward = part.array("crosstalk_inward", "arm")[:, None]
     ripple = part.array("crosstalk_ripple", "channel_arm")
@@ -142,7 +141,7 @@ def _crosstalk(part: AsBuilt, x: Array) -> Array:
     for entry, side in (("crosstalk_to_earlier", -x), ("crosstalk_to_later", x)):
         edge = part.array(entry, "arm")[:, None]
         outward = centre + (edge - centre) * np.maximum(side, 0.0) ** exponent
-        ratio = (outward + inward * np.maximum(-side, 0.0) ** INWARD_EXPONENT) * ripple
+        ratio = (outward + inward * np.maximum(-side, 0.0) ** inward_exponent) * ripple
         ratio = np.maximum(ratio, 0.0)
         if entry == "crosstalk_to_earlier":
             out[:, k, k + 1] = ratio[:, 1:]

@@ -38,6 +38,7 @@ ENTRIES = {
     "bits": EntrySpec("dimensionless"),
     "flicker": EntrySpec("radian"),
     "flicker_common": EntrySpec("dimensionless"),
+    "flicker_correlation_time": EntrySpec("second"),
     "frame_time": EntrySpec("second"),
 }
 
@@ -54,6 +55,7 @@ class Slm:
         bits: magnitude bits of the drive.
         flicker: sigma_G, rad, independent for each pixel and solve.
         flicker_common: relative wobble common to an arm, for each solve.
+        flicker_correlation_time: s, solves closer than this would see the same flicker.
         frame_time: s.
     """
 
@@ -64,6 +66,7 @@ class Slm:
     bits: int
     flicker: float
     flicker_common: float
+    flicker_correlation_time: float
     frame_time: float
 
     @classmethod
@@ -74,9 +77,10 @@ class Slm:
             inverse_contrast=1.0 / np.maximum(part.array("contrast", "pixel"), 1.0),
             stray_light=np.maximum(part.array("stray_light", "channel_arm"), 0.0),
             retardance_scale=part.array("retardance_scale", "channel_arm"),
-            bits=round(part.scalar("bits")),
+            bits=part.integer("bits"),
             flicker=part.scalar("flicker"),
             flicker_common=part.scalar("flicker_common"),
+            flicker_correlation_time=part.scalar("flicker_correlation_time"),
             frame_time=part.scalar("frame_time"),
         )
 

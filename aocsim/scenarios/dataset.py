@@ -21,10 +21,12 @@ NOTABLE = 0.01  # of the solves: from here on an oddity is worth a note
 def notes_of(setup: Setup, comparison: Comparison) -> list[str]:
     """What a reader of the result has to know to judge it."""
     settings, summary = setup.scenario.compile, comparison.summary
-    out = [
-        f"offsets and alpha are nulled by decree, to {settings.offset_residual * 1e3:g} mV and "
-        f"{settings.alpha_residual:g} rms; no bench procedure has earned it"
-    ]
+    out = ["offsets and alpha are as built, nothing is trimmed"]
+    if settings.trims == "decree":
+        out = [
+            f"offsets and alpha are nulled by decree, to {settings.offset_residual * 1e3:g} mV and "
+            f"{settings.alpha_residual:g} rms; no bench procedure has earned it"
+        ]
     if not isinstance(settings.knowledge, str):
         out.append(
             f"the compiler knows the parts to {settings.knowledge * 100:.3g} %, drawn at random: a stand-in for a "

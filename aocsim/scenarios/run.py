@@ -50,7 +50,7 @@ def _run(scenario: Scenario, source: Library, out: Path | None, progress: bool) 
 
     from tqdm import tqdm
 
-    from aocsim.output import write_json
+    from aocsim.output import all_or_nothing, write_json
     from aocsim.record import write_result
     from aocsim.scenarios import sample
     from aocsim.scenarios.dataset import dataset_of
@@ -64,7 +64,8 @@ def _run(scenario: Scenario, source: Library, out: Path | None, progress: bool) 
     if out is not None:
         from aocsim.plots import write_pictures
 
-        write_result(data, out / RESULT)
-        write_json(out / SUMMARY, comparison.summary)
-        write_pictures(data, out)
+        with all_or_nothing(out) as scratch:
+            write_result(data, scratch / RESULT)
+            write_json(scratch / SUMMARY, comparison.summary)
+            write_pictures(data, scratch)
     return data

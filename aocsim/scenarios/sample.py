@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.compiler import Compiled, compile_network, knowledge_of
-from aocsim.compose import Trims, compose
-from aocsim.diffusion.data import shape_points
+from aocsim.compose import Trims, compose, untrimmed
+from aocsim.diffusion.data import shape_points, shape_rings
 from aocsim.diffusion.network import Network, load_network
 from aocsim.diffusion.operator import BlockOperator, layerwise_bound, theorem1_dt_max
 from aocsim.diffusion.samplers import implicit_states
@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 REFERENCE_POINTS = 1000
 REFERENCE_SEED = 0  # the held-out data are the same for every seed of a scenario
 SWEEP_CHANNELS = 8
-SWEEP_FREQUENCIES = np.geomspace(2e6, 9e6, 10)  # Hz
+SWEEP = np.geomspace(0.4, 1.8, 10)  # of the node's nominal bandwidth
 TRIM_TRIALS = 1  # solves of each sample in the operating-point trim, whose mean runs over many samples
 MEMORY_SHARE = 0.7  # of the computer's memory that a run may plan to use
 
@@ -105,23 +105,25 @@ def prepare(scenario: Scenario, library: Library) -> Setup:
     machine = with_record(Machine.build(spec, scenario.serial), scenario)
     network = load_network(library.model_path(scenario.model).with_suffix(".nc"))
     steps = scenario.diffusion.steps
+    shape_rings(network.data)  # known data, or refused before the first solve
     check_memory(scenario, machine, network)
     operator = BlockOperator.from_network(network, 1.0 / steps)
     settings = scenario.compile
-    known = knowledge_of(machine, spec, network.activation, settings.knowledge, settings.volts_per_unit)
+    volts = settings.volts_per_unit or Machine.build(spec, serial=None).pair.knee
+    known = knowledge_of(machine, spec, network.activation, settings.knowledge, volts)
     compiled = compile_network(
         operator,
         known,
-        volts_per_unit=settings.volts_per_unit,
+        volts_per_unit=volts,
         beta=settings.beta,
         alpha=settings.alpha,
         alpha_min=settings.alpha_min,
         quantise=settings.quantise,
     )
-    trims = decreed(machine, compiled.program, settings.offset_residual, settings.alpha_residual)
-    plan = schedule(
-        machine, steps=steps, trials=scenario.trials, trial_spacing=scenario.timeline.trial_spacing
-    )
+    trims = untrimmed(machine, compiled.program)
+    if settings.trims == "decree":
+        trims = decreed(machine, compiled.program, settings.offset_residual, settings.alpha_residual)
+    plan = schedule(machine, steps=steps, trials=scenario.trials, trial_spacing=spacing_of(scenario, machine))
     return Setup(scenario, spec, machine, network, operator, compiled, trims, plan)
 
 
@@ -145,6 +147,25 @@ def with_record(machine: Machine, scenario: Scenario) -> Machine:
             allowed=f"at least one multiple of {1e6 / digitiser.sample_rate:.4g} us",
         )
     return replace(machine, digitiser=changed)
+
+
+def spacing_of(scenario: Scenario, machine: Machine) -> float:
+    """Time from one trial's start to the next, s: what the scenario says, or the flicker's correlation time.
+
+    Raises:
+        InputError: trials so close that they would share their flicker, which is drawn for each of them.
+    """
+    slm, spacing = machine.slm, scenario.timeline.trial_spacing
+    if spacing is None:
+        return slm.flicker_correlation_time
+    if spacing < slm.flicker_correlation_time and (slm.flicker or slm.flicker_common):
+        raise InputError(
+            "trials this close share their flicker, and averaging them would not help as drawn",
+            key="timeline.trial_spacing",
+            got=f"{spacing * 1e6:.4g} us",
+            allowed=f"at least the flicker's correlation time, {slm.flicker_correlation_time * 1e6:.4g} us",
+        )
+    return spacing
 
 
 def check_memory(scenario: Scenario, machine: Machine, network: Network) -> None:
@@ -206,7 +227,10 @@ def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: Non
     for step in range(steps):
         t = (step + 1) / steps
         drive = program.drive(operator.additive(t, x), correction[step])
-        measured = run.measure(drive, step, keep=keep, watch=watch, done=progress)
+        segment = setup.schedule.solve_of(step)
+        measured = run.measure(
+            drive, segment.step, keep=keep, watch=watch, closed=segment.stop - segment.start, done=progress
+        )
         fixed.append(operator.fixed_point(x, t))
         x = program.units(measured.read_out)[:, :d]
         states.append(x)
@@ -315,11 +339,9 @@ def open_path_response(setup: Setup) -> tuple[Array, Array]:
         program.channel_of_unit,
         program.volts_per_unit,
     )
-    residuals = setup.scenario.compile
-    trims = decreed(setup.machine, dark, residuals.offset_residual, residuals.alpha_residual)
+    trims = decreed(setup.machine, dark, 0.0, 0.0)
     n = setup.machine.channels
     channels = np.unique(np.linspace(0, n - 1, min(n, SWEEP_CHANNELS)).round().astype(np.intp))
     loop = compose(setup.machine, dark, trims)
-    scale = float(np.median(setup.machine.poles.node)) / 5e6
-    frequencies = SWEEP_FREQUENCIES * scale
+    frequencies = SWEEP * float(np.median(setup.machine.poles.node))
     return frequencies, sweep(loop, channels, frequencies)

@@ -107,9 +107,10 @@ class Compile(_Table):
         alpha: one relaxation for all channels, or chosen for each.
         alpha_min: least relaxation that "per_channel" chooses.
         beta: gain of the electronics after the arms' difference, dimensionless.
-        volts_per_unit: volts that stand for one network unit.
+        volts_per_unit: volts that stand for one network unit; by default the knee of the machine's pairs.
         quantise: whether weights are rounded to the modulator's grey levels.
         operating_point_trim: number of noise samples of the trim at the operating point; 0 leaves it out.
+        trims: whether offsets and alpha are nulled, by decree, after programming.
         offset_residual: standard deviation of what an offset trim leaves, volts.
         alpha_residual: standard deviation of what an alpha trim leaves, dimensionless.
     """
@@ -122,9 +123,10 @@ class Compile(_Table):
     ] = "per_channel"
     alpha_min: float = Field(default=0.8, ge=0.0, lt=1.0)
     beta: float = Field(default=27.0, gt=0.0, le=1000.0)
-    volts_per_unit: Annotated[float, _quantity("volt", 1e-3, 100.0)] = 0.279
+    volts_per_unit: Annotated[float | None, _quantity("volt", 1e-3, 100.0)] = None
     quantise: bool = True
     operating_point_trim: int = Field(default=128, ge=0, le=10_000)
+    trims: Literal["decree", "none"] = "decree"
     offset_residual: Annotated[float, _quantity("volt", 0.0, 1.0)] = 1e-4
     alpha_residual: float = Field(default=1e-4, ge=0.0, le=0.1)
 
@@ -195,7 +197,7 @@ class Solve(_Table):
 
     method: Literal["RK45", "DOP853", "LSODA", "Radau", "BDF"] = "RK45"
     rtol: float = Field(default=1e-4, ge=1e-12, le=0.1)
-    atol: Annotated[float, _quantity("volt", 1e-15, 1.0)] = 1e-6
+    atol: Annotated[float, _quantity("volt", 1e-15, 1.0)] = 1e-5
     threads: int = Field(default=0, ge=0, le=256)
     noise: bool = True
 

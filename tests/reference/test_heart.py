@@ -11,22 +11,6 @@ import xarray
 
 import aocsim
 
-IDEAL = {
-    "machine": "ideal48",
-    "compile.quantise": False,
-    "compile.knowledge": "exact",
-    "compile.operating_point_trim": 0,
-    "compile.offset_residual": "0 V",
-    "compile.alpha_residual": 0.0,
-    "timeline.samples_per_record": 400,
-    "timeline.window_start": "80 us",
-    "timeline.window_stop": "85 us",
-    "solve.method": "DOP853",
-    "solve.rtol": 1e-7,
-    "solve.atol": "0.1 uV",
-    "trials": 1,
-}
-
 
 def summary_of(data: xarray.Dataset) -> dict[str, Any]:
     return dict(json.loads(data.attrs["summary"]))
@@ -95,11 +79,14 @@ def test_live_noise_follows_the_seed_and_mismatch_does_not() -> None:
 
 
 def test_ideal_machine_follows_the_ideal_map() -> None:
-    """Linear, matched and noiseless parts, no rounding, a record long enough to settle."""
-    data = aocsim.run("heart", overrides=small(samples=12, **IDEAL))
-    summary = summary_of(data)
-    assert summary["nrmse_step_ideal_mean"] < 1e-4
-    assert summary["rms_shift"] < 1e-3
+    """Linear, matched and noiseless parts, no rounding, a record long enough to settle.
+
+    Asked for are 1e-4 and 1e-3; the machine's static law being the ideal map, only the solver's tolerance and
+    what is left of the transient after 80 us remain.
+    """
+    summary = summary_of(aocsim.run("heart_ideal", overrides={"samples": 12, "solve.threads": 1}))
+    assert summary["nrmse_step_ideal_mean"] < 1e-6
+    assert summary["rms_shift"] < 1e-5
 
 
 @pytest.mark.slow

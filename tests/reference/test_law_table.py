@@ -130,6 +130,7 @@ def test_infinite_input_is_not_an_ordinary_value():
     found = TANH.response(np.array([np.inf, -np.inf]))
     assert found[0] == np.inf
     assert found[1] == -np.inf
+    assert np.isnan(TANH.response(np.array([np.nan, 0.5]))).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("ends", [(1.0, 1.0), (2.0, 1.0)])

@@ -218,7 +218,7 @@ def machine_rhs(machine, program, trims, state, drive):
         )
         split = optics.throughput[arm] / n
         path = split * np.outer(optics.column[arm], optics.row[arm]) * optics.structure[arm] * transmission
-        path = optics.crosstalk[arm] @ path + split * np.diag(optics.direct[arm] * optics.row[arm])
+        path = optics.crosstalk[arm] @ (path + split * np.diag(optics.direct[arm] * optics.row[arm]))
         matrix = detector.responsivity * detector.output_efficiency[arm][:, None] * path
         bias = matrix.sum(axis=1) * led.diodes[arm].power(led.bias_current[arm])
         photo = light @ matrix.T + bias * (1 - detector.bias_light_rejection[arm])
@@ -340,7 +340,7 @@ def test_flicker_has_the_sheets_size(bench_of):
     )
     common = 0.01 * np.abs(
         quiet
-        - optics.direct_matrix()
+        - (optics.crosstalk @ optics.direct_matrix())
         * (machine.detector.responsivity * machine.detector.output_efficiency)[:, :, None]
     )
     expected = np.sqrt(mixed**2 + common**2)
