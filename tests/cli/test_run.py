@@ -103,6 +103,27 @@ def test_network_larger_than_the_machine(tmp_path: Path) -> None:
             {"compile.beta": 999.0, "parts.gains.beta_full_scale": "100"},
             r"compile.beta: beyond the gain .* 100",
         ),
+        ({"compile.beta": 0.001}, r"compile.beta: beyond the gain .*got 0.001"),
+        ({"parts.optics.throughput": "1e-5"}, r"channel \d+ \(unit \d+\) gets too little light"),
+        (
+            {"parts.led.thermal_droop": "-2 %/K", "parts.led.temperature_rise": "150 K"},
+            r"parts.led.temperature_rise: .* no light",
+        ),
+        (
+            {"parts.node.rail_high": "2.26 V"},
+            r"parts.node: .* rail_low < linear_low < linear_high < rail_high",
+        ),
+        ({"parts.node.rail_low": "-1 V"}, "parts.node: the amplifier's range is out of order"),
+        (
+            {"parts.pair.tail_current": "5 mA"},
+            r"the pairs swing to [\d.]+ V, the LED driver's law holds to [\d.]+ V",
+        ),
+        (
+            {"parts.pair.tail_current.spread": "80 %"},
+            r"parts.pair.tail_current: serial 1 draws a value outside",
+        ),
+        ({"parts.slm.bits": "1.4"}, "parts.slm.bits: must be a whole number; got 1.4"),
+        ({"trials": 2, "timeline.trial_spacing": "30 us"}, "trials this close share their flicker.* 200 us"),
         ({"timeline.window_start": "18.99 us", "timeline.window_stop": "19.1 us"}, "holds no sample"),
     ],
 )
@@ -149,8 +170,23 @@ def test_damaged_weights_are_named(tmp_path: Path, damage: str) -> None:
         assert "weight_2" in str(caught.value)
 
 
-def test_interrupt_leaves_nothing_and_no_worker(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of the solves, two workers."""
+def children_of(process: int) -> list[int]:
+    listing = subprocess.run(
+        ["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout
+    pairs = [tuple(map(int, line.split())) for line in listing.splitlines()]
+    return [pid for pid, parent in pairs if parent == process]
+
+
+def is_running(process: int) -> bool:
+    """Alive, and not merely waiting to be reaped by its new parent."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True).stdout
+    return bool(state.strip()) and not state.startswith("Z")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupt_leaves_nothing_and_no_worker(tmp_path: Path, sent: signal.Signals) -> None:
+    """Ctrl-C (to the whole group, as a terminal sends it) or a kill in the middle of the solves, two workers."""
     command = [
         sys.executable,
         "-m",
@@ -172,10 +208,49 @@ def test_interrupt_leaves_nothing_and_no_worker(tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     )
-    time.sleep(12)
+    deadline = time.monotonic() + 60
+    while len(workers := children_of(process.pid)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(3)
     assert process.poll() is None
-    os.killpg(process.pid, signal.SIGINT)
+    if sent == signal.SIGINT:
+        os.killpg(process.pid, sent)
+    else:
+        process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert not (tmp_path / "out").exists()
+    deadline = time.monotonic() + 20
+    while (left := [pid for pid in workers if is_running(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left
+
+
+def test_a_run_that_cannot_write_leaves_the_earlier_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aocsim import plots
+
+    out = tmp_path / "out"
+    aocsim.run("heart", overrides=SMALL, out=out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def full(*_: object) -> None:
+        raise ResourceError("the disk is full")
+
+    monkeypatch.setattr(plots, "write_pictures", full)
+    with pytest.raises(ResourceError):
+        aocsim.run("heart", seed=99, overrides=SMALL, out=out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_untrimmed_machine_is_far_off() -> None:
+    """Offsets of 10 mV and alpha of 0.3 %, both amplified by 1/(1 - alpha), are why machines are trimmed."""
+    shifts = {}
+    for trims in ("decree", "none"):
+        data = aocsim.run(
+            "heart", overrides={**SMALL, "compile.trims": trims, "compile.operating_point_trim": 0}
+        )
+        shifts[trims] = json.loads(data.attrs["summary"])["nrmse_step_ideal_mean"]
+    assert shifts["none"] > 10 * shifts["decree"]
