@@ -8,8 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
@@ -20,15 +19,14 @@ from typer.core import TyperGroup
 
 from aocsim.errors import AocsimError, InputError, unknown_name
 from aocsim.output import DISK_FULL, output_folder, write_atomically
+from aocsim.terminal import NOTHING, print_table, say, short_path
 
 if TYPE_CHECKING:
     from aocsim.diffusion.train import Recipe
     from aocsim.library import Kind, Library
-    from aocsim.spec import MachineSpec, PartSpec, Text
 
 FAULT, INTERRUPTED, BROKEN_PIPE = 2, 130, 1  # exit statuses
 KINDS: tuple[Kind, ...] = ("parts", "machines", "models", "scenarios")
-NOTHING = "-"  # an empty cell, so that columns can be told apart in plain text
 LAST = 100  # iterations over which the final loss is averaged
 _UNITS = {
     "ns": "ns", "us": "us", "ms": "ms", "s": "s", "hz": "Hz", "v": "V", "mv": "mV", "w": "W", "j": "J",
@@ -130,7 +128,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         import aocsim
 
-        _say(f"aocsim {aocsim.__version__}")
+        say(f"aocsim {aocsim.__version__}")
         raise typer.Exit
 
 
@@ -174,8 +172,8 @@ def _run(
         written = [path for path, state in _files(folder).items() if before.get(path) != state]
     if not quiet:
         _print_summary(json.loads(data.attrs["summary"]))
-        _say("\nto know:", *(f"  {note}" for note in json.loads(data.attrs["notes"])))
-        _say("\nwritten:", *(f"  {_short(path)}" for path in sorted(written)))
+        say("\nto know:", *(f"  {note}" for note in json.loads(data.attrs["notes"])))
+        say("\nwritten:", *(f"  {short_path(path)}" for path in sorted(written)))
 
 
 @app.command("list")
@@ -191,10 +189,12 @@ def _list(
     source = Library.open(library)
     kinds = KINDS if kind is None else (_kind(kind),)
     for i, one in enumerate(kinds):
-        rows = [(name, _describes(path), _short(path)) for name, path in sorted(source.names(one).items())]
+        rows = [
+            (name, _describes(path), short_path(path)) for name, path in sorted(source.names(one).items())
+        ]
         if i:
-            _say("")
-        _print_table((one[:-1], "describes", "where"), rows)
+            say("")
+        print_table((one[:-1], "describes", "where"), rows)
 
 
 @app.command("show")
@@ -208,18 +208,19 @@ def _show(
 ) -> None:
     """Show what a sheet, recipe or scenario says, with sources."""
     from aocsim.library import Library
+    from aocsim.show import show_machine, show_model, show_part, show_scenario
 
     source = Library.open(library)
     show: Mapping[Kind, Callable[[], None]] = {
-        "parts": lambda: _show_part(source.part(name)),
-        "machines": lambda: _show_machine(source.machine(name), parts),
-        "models": lambda: _show_model(source.model_path(name)),
-        "scenarios": lambda: _show_scenario(name, source),
+        "parts": lambda: show_part(source.part(name)),
+        "machines": lambda: show_machine(source.machine(name), parts),
+        "models": lambda: show_model(source.model_path(name)),
+        "scenarios": lambda: show_scenario(name, source),
     }
     found = _kinds_of(name, source) if kind is None else [_kind(kind)]
     for i, one in enumerate(found):
         if i:
-            _say("")
+            say("")
         show[one]()
 
 
@@ -255,9 +256,9 @@ def _train(
         rows = [
             ("final loss", f"{loss[-LAST:].mean():.4f}, mean of the last {min(LAST, len(loss))} iterations"),
             ("time", f"{seconds:.1f} s"),
-            ("written", _short(target)),
+            ("written", short_path(target)),
         ]
-        _print_table(("training", plan.name), rows)
+        print_table(("training", plan.name), rows)
 
 
 def _overrides(
@@ -343,121 +344,6 @@ def _kind_of_file(path: Path) -> Kind:
     return "models" if data.get("kind") == "network" else "scenarios"
 
 
-def _show_part(part: PartSpec) -> None:
-    _say(f"part {part.name}: {part.describes}", f"law {part.law}, {_short(part.path)}", "")
-    _print_entries(part)
-
-
-def _print_entries(part: PartSpec) -> None:
-    import tomllib
-
-    written = tomllib.loads(part.text)["entries"]  # spread and range as the sheet spells them
-    rows = []
-    for name, entry in part.entries.items():
-        spread = part.overrides.get(f"{name}.spread", written[name].get("spread", NOTHING))
-        rows.append(
-            (
-                name,
-                _as_written(entry.text),
-                entry.dimension,
-                _as_written(spread),
-                NOTHING if spread == NOTHING else entry.per,
-                entry.basis,
-                " to ".join(written[name]["valid"]),
-                entry.source,
-            )
-        )
-    _print_table(("entry", "value", "unit", "spread", "per", "basis", "valid", "source"), rows)
-
-
-def _show_machine(machine: MachineSpec, expand: bool) -> None:
-    _say(f"machine {machine.name}: {machine.describes}")
-    _say(f"{machine.channels} channels, {_short(machine.path)}", "")
-    rows = [
-        (
-            role,
-            part.name,
-            part.law,
-            part.describes,
-            ", ".join(f"{name} = {_as_written(text)}" for name, text in part.overrides.items()),
-        )
-        for role, part in machine.parts.items()
-    ]
-    _print_table(("role", "part", "law", "describes", "changes"), rows)
-    if expand:
-        for role, part in machine.parts.items():
-            _say("", f"{role}: {part.name}", "")
-            _print_entries(part)
-
-
-def _show_model(path: Path) -> None:
-    from aocsim.diffusion.train import load_recipe
-    from aocsim.library import read_toml
-
-    recipe = load_recipe(path)
-    _say(f"model {recipe.name}: {recipe.describes}", _short(path), "")
-    _print_table(("recipe", "value"), [(key, _as_text(value)) for key, value in _flat(read_toml(path)[0])])
-    _say("")
-    weights = path.with_suffix(".nc")
-    if not weights.is_file():
-        _say(f"not trained yet: aocsim train {recipe.name}")
-        return
-    from aocsim.diffusion.network import load_loss, load_network
-
-    network, loss = load_network(weights), load_loss(weights)
-    origin = dict(network.origin)
-    same = origin.pop("recipe", None) == recipe.model_dump(mode="json", by_alias=True)
-    rows = [
-        ("weights", _short(weights)),
-        ("recipe", "as above" if same else "another one: the recipe was changed since, or for this training"),
-        ("layout", ", ".join(map(str, network.layout))),
-        ("channels", str(network.units)),
-        ("iterations", str(len(loss))),
-    ]
-    if len(loss):
-        rows.append(("final loss", f"{loss[-LAST:].mean():.4f}"))
-    rows += [(key, _as_text(value)) for key, value in origin.items() if value is not None]
-    _print_table(("training", "outcome"), rows)
-
-
-def _show_scenario(name: str, library: Library) -> None:
-    from aocsim.library import read_toml
-    from aocsim.scenarios.schema import load_scenario
-
-    scenario = load_scenario(name, library)
-    path = library.scenario_path(name)
-    _say(f"scenario {scenario.name}: {scenario.describes}", _short(path), "")
-    written = list(_flat(read_toml(path)[0]))
-    keys = {key for key, _ in written}
-    rows = [(key, _as_text(value), "file") for key, value in written]
-    for key, value in _flat(json.loads(scenario.to_json())):
-        if key not in keys and not key.startswith("parts") and value is not None:
-            # What the file leaves out is known as a number alone, without the text it would stand as there.
-            rows.append((key, _as_text(value), "default, SI" if isinstance(value, float) else "default"))
-    _print_table(("key", "value", "from"), rows)
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Values of nested tables by dotted key."""
-    for name, item in table.items():
-        if isinstance(item, Mapping):
-            yield from _flat(item, f"{prefix}{name}.")
-        else:
-            yield prefix + name, item
-
-
-def _as_written(text: Text) -> str:
-    return text if isinstance(text, str) else ", ".join(text)
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return ", ".join(map(_as_text, value))
-    return json.dumps(value)
-
-
 def _describes(path: Path) -> str:
     """The line that says what a file is; a damaged file must not keep the others from being listed."""
     from aocsim.library import read_toml
@@ -474,7 +360,7 @@ def _print_summary(summary: Mapping[str, object]) -> None:
         if value is None:
             value = "not a number"
         rows.append((key, f"{value:.6g}" if isinstance(value, float) else str(value), _unit(key)))
-    _print_table(("summary", "value", "unit"), rows)
+    print_table(("summary", "value", "unit"), rows)
 
 
 def _unit(key: str) -> str:
@@ -493,53 +379,5 @@ def _files(folder: Path) -> dict[Path, tuple[int, int]]:
     }
 
 
-def _short(path: Path) -> str:
-    """A path, relative to the current folder where it lies in it."""
-    with suppress(ValueError):
-        return str(path.absolute().relative_to(Path.cwd()))
-    return str(path)
-
-
 def _progress(quiet: bool) -> bool:
     return not quiet and sys.stderr.isatty()
-
-
-def _say(*lines: str) -> None:
-    typer.echo("\n".join(lines))
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table: in full and aligned by spaces where the output is no terminal or wide enough, else folded."""
-    cells = [[" ".join(cell.split()) or NOTHING for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    if not sys.stdout.isatty():
-        _say(
-            *(
-                "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-                for line in (columns, *cells)
-            )
-        )
-        return
-    _print_on_terminal(columns, cells, sum(widths) + 2 * len(widths))
-
-
-def _print_on_terminal(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> None:
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text as Line
-
-    console = Console(highlight=False)
-    if width > console.width and len(columns) > 4:  # columns of three letters cannot be read
-        for first, *others in cells:
-            console.print(Line(first, style="bold"))
-            for column, cell in zip(columns[1:], others, strict=True):
-                if cell != NOTHING:
-                    console.print(Padding(Line(f"{column}: {cell}"), (0, 0, 0, 4)))
-        return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in cells:
-        table.add_row(*map(Line, row))
-    console.print(table)

@@ -12,6 +12,7 @@ ROOT = Path(aocsim.__file__).parent
 # from the top down; a module may import from its own layer or from a lower one
 LAYERS = (
     ("__main__", "cli"),
+    ("show",),
     ("__init__",),
     ("scenarios",),
     ("trim",),
@@ -26,7 +27,7 @@ LAYERS = (
     ("program", "machine"),
     ("library",),  # it asks the parts which entries their sheets must hold
     ("components",),
-    ("asbuilt", "output"),
+    ("asbuilt", "output", "terminal"),
     ("spec",),
     ("stages",),
     ("law", "_kernels", "parallel"),
