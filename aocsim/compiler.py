@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.diffusion.operator import BlockOperator
-from aocsim.errors import InputError
+from aocsim.errors import InputError, PhysicsError
 from aocsim.law import Law
 from aocsim.machine import Machine
 from aocsim.program import Program
@@ -29,6 +29,8 @@ from aocsim.spec import MachineSpec
 Array = NDArray[np.float64]
 
 INVERSION_TOLERANCE = 1e-6  # of the full weight range
+INVERSION_STEPS = 200
+WORST_INVERSION = 5e-3  # of the full weight range: more has nothing to do with rounding
 FILL_MARGIN = 1.002  # a row is aimed at this much less than its pixels reach, so that rounding finds room
 FIT_RANGE = 3.0  # network units over which an arm's law is matched to the activation
 DRIVE_SIGMA = 3.0  # the drive must hold this many standard deviations of a Gaussian start
@@ -173,6 +175,7 @@ def compile_network(
 
     Raises:
         InputError: more units than live channels, weights beyond the gain range, or volts beyond the DAC.
+        PhysicsError: crosstalk too strong to be inverted.
     """
     machine = knowledge.machine
     set_beta = machine.gains.set_beta(beta)
@@ -216,6 +219,11 @@ def compile_network(
     target = share[:, None] * wanted
     full = np.abs(target[used]).max() or 1.0
     inversion = float(np.abs(knowledge.response(weight, beta) - target)[used].max() / full)
+    if inversion > WORST_INVERSION:
+        raise PhysicsError(
+            f"the optics cannot be inverted: {inversion:.2g} of the weight range is left after {INVERSION_STEPS} "
+            "iterations; crosstalk or direct light are too strong"
+        )
     if quantise:
         weight = np.round(weight * machine.slm.levels) / machine.slm.levels
     rounding = float(np.sqrt(np.mean((knowledge.response(weight, beta) - target)[used] ** 2)) / full)
@@ -309,12 +317,12 @@ def invert_chain(
     dark = own * slm.response(np.zeros_like(own))
     top = np.broadcast_to(slm.top()[:, :, None], own.shape)
     reach = own * slm.response(top) - dark
-    live = (reach[0] > 0) & used[:, None]
+    live = (reach > 0).all(axis=0) & used[:, None]
     weight = np.zeros_like(own)
     fill = np.zeros(len(used))
     # a dead input's own pixels reach nothing and need nothing but what its neighbours' light leaves: ignore that
     lost = np.where(used[:, None] & (np.abs(target) > 0), 0.0, np.inf)
-    for _ in range(200):
+    for _ in range(INVERSION_STEPS):
         now = own * slm.response(weight)
         need = now[0] - now[1] + (target - knowledge.response(weight, beta)) - (dark[0] - dark[1])
         side = np.stack([np.maximum(need, 0), np.maximum(-need, 0)])
