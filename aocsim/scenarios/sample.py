@@ -306,12 +306,12 @@ def compare(setup: Setup, run: Run) -> Comparison:
         "dt": 1 / steps,
     }
     summary |= {f"w2_{name}": w2(cloud, reference) for name, cloud in clouds.items()}
-    if scenario.samples > 1:
-        summary |= {
-            f"mmd2_{name}": mmd2_unbiased(cloud, reference)
-            for name, cloud in clouds.items()
-            if name != "floor"
-        }
+    # the unbiased estimate needs two points
+    summary |= {
+        f"mmd2_{name}": mmd2_unbiased(cloud, reference) if len(cloud) > 1 else float("nan")
+        for name, cloud in clouds.items()
+        if name != "floor"
+    }
     summary |= {
         "nrmse_step_ideal_mean": float(
             np.mean([nrmse(a, b) for a, b in zip(got, run.ideal_fixed_point, strict=True)])

@@ -48,6 +48,20 @@ def test_a_run_leaves_result_summary_and_pictures(tmp_path: Path) -> None:
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_one_sample_of_one_trial(tmp_path: Path) -> None:
+    """Figures that need two points are null, the rest are numbers, and all pictures are drawn."""
+    few = {**SMALL, "samples": 1, "compile.operating_point_trim": 0}
+    aocsim.run("heart", overrides=few, out=tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert {key for key, value in summary.items() if value is None} == {
+        "mmd2_machine",
+        "mmd2_ideal",
+        "mmd2_gaussian",
+    }
+    assert set(summary) >= SUMMARY_KEYS
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == PICTURES
+
+
 def test_nothing_recorded_draws_no_voltages(tmp_path: Path) -> None:
     aocsim.run("heart", overrides={**SMALL, "record.samples": 0}, out=tmp_path / "out")
     assert not (tmp_path / "out" / "voltages.png").exists()
