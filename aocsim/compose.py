@@ -111,7 +111,7 @@ def compose(
         stages: list[Stage] = [*front, Elementwise(machine.led.law(index))]
         stages += poles.stage(poles.led_over_carrier * machine.led.bandwidth(index))
         stages.append(Affine(matrix, bias - clamped))
-        # flicker moves the mean photocurrent, and with it the shot noise, by far less than a per cent
+        # flicker moves the bias photocurrent by about a per cent, and the shot noise density no more: the mean serves
         mean_bias = clamped if clamped.ndim == 1 else clamped.mean(axis=0)
         stages.append(Noise(f"photocurrent {'+-'[index]}", _density(machine, mean_bias)))
         stages += poles.stage(poles.transimpedance)

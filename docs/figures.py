@@ -1,4 +1,4 @@
-"""Make the pictures of the README: `make figures` (about three minutes)."""
+"""Make the pictures of the README: `make figures` (two to four minutes)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def summary_of(data: xarray.Dataset) -> dict[str, Any]:
 
 
 def small(**changes: Any) -> dict[str, Any]:
-    """A quarter of the diffusion at a few samples, enough to see the chain work."""
+    """All diffusion steps at a few samples and trials, enough to see the chain work."""
     return {
         "samples": 24,
         "trials": 2,
