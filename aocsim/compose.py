@@ -10,71 +10,65 @@ The + and - arms share pair and driver; the alpha path joins them at the node.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aocsim.live import Flicker
 from aocsim.loop import Arm, Loop
 from aocsim.machine import Machine
 from aocsim.program import Program
-from aocsim.seeds import stream
 from aocsim.stages import Affine, Elementwise, Noise, Scale, Stage
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Flicker:
-    """Frozen wobble of the modulators for a batch of solves.
-
-    Attributes:
-        pixel: (solves, 2, n, n) standard normals.
-        common: (solves, 2) standard normals.
-    """
-
-    pixel: Array
-    common: Array
-
-    @classmethod
-    def draw(
-        cls, seed: int, name: str, channels: int, places: Sequence[tuple[int, int]], trials: int
-    ) -> Flicker:
-        """Draws for each (sample, step) of `places` and each trial, in that order.
-
-        Each (sample, step) has its own stream, so that draws depend neither on batches nor on other samples.
-        """
-        n = channels
-        pixel = np.empty((len(places), trials, 2, n, n))
-        common = np.empty((len(places), trials, 2))
-        for k, (sample, step) in enumerate(places):
-            rng = stream(seed, name, sample, step)
-            for trial in range(trials):
-                common[k, trial] = rng.standard_normal(2)
-                rng.standard_normal(out=pixel[k, trial])
-        return cls(pixel.reshape(-1, 2, n, n), common.reshape(-1, 2))
-
-
-@dataclass(frozen=True, eq=False)
-class Trims:
-    """What the electronics really add once they have been trimmed.
+class Electronics:
+    """What the electronics between detectors and node really do.
 
     Attributes:
         alpha: (n,) gain of the alpha path.
-        offset: (n,) V at the node.
+        offset: ([solves,] n) V at the node.
+        gain: ([solves,] n) or 1, gradient gain over that of the machine as built.
     """
 
     alpha: Array
     offset: Array
+    gain: Array | float = 1.0
+
+
+def electronics_of(
+    machine: Machine, alpha: Array, beta: float, drift: tuple[Array, Array] | None = None
+) -> Electronics:
+    """The electronics of a machine at what is set.
+
+    Args:
+        machine: as built.
+        alpha: (n,) as set.
+        beta: as set.
+        drift: relative change of gain (solves, n), and of offset (solves, n) V.
+    """
+    arrives, offset = alpha * machine.gains.alpha_gain, machine.gains.node_offset(beta)
+    if drift is None:
+        return Electronics(arrives, offset)
+    return Electronics(arrives, offset + drift[1], 1.0 + drift[0])
+
+
+def trimmed_exactly(machine: Machine, program: Program) -> Electronics:
+    """Electronics without any error at this program: alpha as wanted, and nothing reaches a node at zero signal.
+
+    What a perfect trim would reach. Only who may look inside a machine can tell; a bench has to measure.
+    """
+    n = machine.channels
+    bare = compose(machine, program, Electronics(np.zeros(n), np.zeros(n)))
+    zero = np.zeros(n)
+    return Electronics(program.alpha, -np.sum([bare.arm_output(arm, zero) for arm in ("+", "-")], axis=0))
 
 
 LEAST_RELAXED = 1e-4  # of the node's pole: a loop closer to alpha = 1 has no band of its own to speak of
-
-
-def untrimmed(machine: Machine, program: Program) -> Trims:
-    """The machine as built, without any trim."""
-    return Trims(program.alpha * machine.gains.alpha_gain, machine.gains.node_offset(program.beta))
 
 
 def photocurrent_matrix(machine: Machine, program: Program, flicker: Flicker | None = None) -> Array:
@@ -91,17 +85,29 @@ def photocurrent_matrix(machine: Machine, program: Program, flicker: Flicker | N
 def compose(
     machine: Machine,
     program: Program,
-    trims: Trims,
+    electronics: Electronics,
     flicker: Flicker | None = None,
+    held: Array | None = None,
 ) -> Loop:
     """The loop of one machine with one program.
 
-    With `flicker` every solve of the batch has its own matrices (a leading axis in the optics' stages);
-    without it one loop serves any batch.
+    With `flicker` or drifting electronics every solve of the batch has its own matrices (a leading axis in the
+    stages); without them one loop serves any batch.
+
+    Args:
+        machine: as built.
+        program: what is loaded.
+        electronics: what the electronics really do.
+        flicker: of each solve.
+        held: ([solves,] n) V that drives the pairs instead of the node: the feedback is cut, and the node shows
+            what the optical path makes of these volts. The alpha path is cut with it.
     """
     optics = photocurrent_matrix(machine, program, flicker)
     detector, poles = machine.detector, machine.poles
     front: tuple[Stage, ...] = (machine.pair.stage(), *poles.stage(poles.driver))
+    alpha = electronics.alpha
+    if held is not None:
+        front, alpha = (Scale(0.0, held), *front), np.zeros_like(alpha)
     gain = detector.feedback_resistance * machine.gains.node_gain(program.beta)
     arms = []
     for index, sign in enumerate((1.0, -1.0)):
@@ -115,16 +121,16 @@ def compose(
         mean_bias = clamped if clamped.ndim == 1 else clamped.mean(axis=0)
         stages.append(Noise(f"photocurrent {'+-'[index]}", _density(machine, mean_bias)))
         stages += poles.stage(poles.transimpedance)
-        stages.append(Scale(sign * gain))
+        stages.append(Scale(sign * gain * electronics.gain))
         arms.append(Arm("+-"[index], tuple(stages)))
-    arms.append(Arm("alpha", (Scale(trims.alpha),)))
-    node: list[Stage] = [Scale(1.0, trims.offset)]
+    arms.append(Arm("alpha", (Scale(alpha),)))
+    node: list[Stage] = [Scale(1.0, electronics.offset)]
     saturation = machine.node.stage()
     if saturation is not None:
         node.append(saturation)
     node += poles.stage(poles.node)
     # the alpha path acts at the node: it narrows the pole and raises its gain by the same factor
-    relaxed = np.maximum(1 - trims.alpha, LEAST_RELAXED)
+    relaxed = np.maximum(1 - alpha, LEAST_RELAXED)
     fast = 2 * detector.capacitance_noise(relaxed * poles.node) * (gain / relaxed) ** 2
     return Loop(machine.channels, tuple(arms), tuple(node), fast_noise=fast)
 

@@ -1,28 +1,31 @@
 """Run a schedule's solves for a batch of diffusion samples and read the machine out.
 
-Two kinds of live randomness meet here. Flicker is frozen within a solve: every (sample, step, trial) has its
-own matrices. White noise is added at the sampling times from the linearised loop. Both come from streams named
-by sample and step, so that results depend neither on threads nor on how a batch is split.
+Two kinds of live randomness meet here. Flicker and drift are slow: every solve has its own matrices, frozen at
+what the processes are when the solve is half over on the bench's clock. White noise is added at the sampling times
+from the linearised loop, from streams named by item and step. So results depend neither on threads nor on how a
+batch is split.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from aocsim.compose import Flicker, Trims, compose
+from aocsim.compose import compose, electronics_of
+from aocsim.instrument import Pulse, Switch
+from aocsim.live import Live
 from aocsim.loop import Loop
 from aocsim.machine import Machine
 from aocsim.parallel import parallel
 from aocsim.program import Program
 from aocsim.seeds import stream
-from aocsim.solve.integrators import integrate
 from aocsim.solve.linear_noise import sampled_noise
+from aocsim.solve.piecewise import Piece, integrate_pieces
 from aocsim.solve.steady import proven_stable, require_stable, steady_state
 
 Array = NDArray[np.float64]
@@ -54,23 +57,48 @@ class SolveSettings:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What one diffusion step of a batch of samples gave.
+    """What one diffusion step of a batch of items (samples, or settings of the drive) gave.
 
     Attributes:
-        read_out: (samples, n) V, mean over window and trials.
-        voltage: (kept samples, kept trials, times, n) V as digitised.
-        watched: (samples, times, watched channels) V as digitised, first trial.
-        settling: (samples,) s, noiseless first trial, to 1 % of the distance to its fixed point.
-        fixed_point: (samples, n) V, of the first trial.
+        read_out: (items, n) V, mean over window and trials.
+        voltage: (kept items, kept trials, times, n) V as digitised.
+        watched: (items, times, watched channels) V as digitised, first trial.
+        at_hold: (items, trials, n) V at the node at the last instant of the window, as an analog memory sees it.
+        settling: (items,) s, noiseless first trial, to 1 % of the distance to its fixed point; nan without diagnosis.
+        fixed_point: (items, n) V, of the first trial; nan without diagnosis.
         evaluations: of the right-hand side, for the batch each served.
     """
 
     read_out: Array
     voltage: Array
     watched: Array
+    at_hold: Array
     settling: Array
     fixed_point: Array
     evaluations: int
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a block of solves shares.
+
+    Attributes:
+        drive: (items, n) V at the node, as the converters give it.
+        begun: (items, trials) s on the bench's clock.
+        step: part of the streams' names.
+        keep: number of items and of trials whose voltages are returned.
+        watch: channels whose voltages are returned for all items.
+        diagnose: whether fixed points are sought, proven stable and settling times measured.
+        pulse: on top of the drive, the same in every solve.
+    """
+
+    drive: Array
+    begun: Array
+    step: int
+    keep: tuple[int, int]
+    watch: NDArray[np.intp]
+    diagnose: bool
+    pulse: Pulse | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,140 +106,157 @@ class Experiment:
     """A programmed machine ready to solve.
 
     Attributes:
-        machine: as built.
-        program: as loaded.
-        trims: what the trimmed electronics add.
-        trials: solves averaged for each step.
+        machine: as built, at the temperature of the room.
+        program: as loaded; its alpha is what is set, trims included.
+        live: the machine's slow processes.
         seed: of the live noise.
-        name: prefix of the random streams' names, for example "run" or "trim".
+        name: prefix of the random streams' names, for example "run" or "bench".
         settings: of the integrator.
+        switch: position of the loop's switch during a solve.
     """
 
     machine: Machine
     program: Program
-    trims: Trims
-    trials: int
+    live: Live
     seed: int
     name: str
     settings: SolveSettings
+    switch: Switch = "closed"
 
     def measure(
         self,
         drive: Array,
+        begun: Array,
         step: int,
         *,
+        analog: Array | float = 0.0,
         keep: tuple[int, int] = (0, 0),
         watch: NDArray[np.intp] = _NONE,
         closed: float = np.inf,
+        diagnose: bool = True,
+        pulse: Pulse | None = None,
         done: Callable[[int], object] = lambda solves: None,
     ) -> Measured:
         """One diffusion step: solve, digitise, average.
 
         Args:
-            drive: (samples, n) V before the DACs.
+            drive: (items, n) V before the DACs.
+            begun: (items, trials) s, when each solve's loop closes, on the bench's clock.
             step: number of the step, part of the streams' names.
-            keep: number of samples and of trials whose voltages are returned.
-            watch: channels whose voltages are returned for all samples.
+            analog: (items, n) V added to the drive behind the DACs.
+            keep: number of items and of trials whose voltages are returned.
+            watch: channels whose voltages are returned for all items.
             closed: how long the loop stays closed, s.
+            diagnose: seek fixed points and their stability.
+            pulse: added to the drive behind the DACs; the loop must not be open.
             done: called with the number of solves after each block.
 
         Raises:
             ValueError: the loop opens before the record ends.
-            PhysicsError: a loop without fixed point, or unstable at it.
+            PhysicsError: with diagnosis, a loop without fixed point, or unstable at it.
         """
         if self.machine.digitiser.times[-1] > closed:
             raise ValueError(f"the loop opens after {closed:.4g} s, within the record")
-        set_drive = self.machine.dac.response(drive)
-        size = max(1, SOLVES_PER_BLOCK // self.trials)
+        trials = begun.shape[1]
+        task = Task(self.machine.dac.response(drive) + analog, begun, step, keep, watch, diagnose, pulse)
+        size = max(1, SOLVES_PER_BLOCK // trials)
         blocks = [np.arange(a, min(a + size, len(drive))) for a in range(0, len(drive), size)]
-
-        work = partial(self._block, set_drive, step, keep, watch)
-        parts = _run_blocks(work, blocks, self.settings.threads, lambda samples: done(samples * self.trials))
+        work = partial(self._block, task)
+        parts = _run_blocks(work, blocks, self.settings.threads, lambda items: done(items * trials))
         return Measured(
             np.concatenate([p.read_out for p in parts]),
             np.concatenate([p.voltage for p in parts]),
             np.concatenate([p.watched for p in parts]),
+            np.concatenate([p.at_hold for p in parts]),
             np.concatenate([p.settling for p in parts]),
             np.concatenate([p.fixed_point for p in parts]),
             sum(p.evaluations for p in parts),
         )
 
-    def _block(
-        self,
-        all_drives: Array,
-        step: int,
-        keep: tuple[int, int],
-        watch: NDArray[np.intp],
-        samples: NDArray[np.intp],
-    ) -> Measured:
+    def _block(self, task: Task, items: NDArray[np.intp]) -> Measured:
         # the matrices are small: threads inside BLAS would only wait for one another
         with threadpool_limits(limits=1, user_api="blas"):
-            return self._solve(all_drives[samples], step, keep, watch, samples)
+            return self._solve(task, items)
 
-    def _solve(
-        self,
-        drive: Array,
-        step: int,
-        keep: tuple[int, int],
-        watch: NDArray[np.intp],
-        samples: NDArray[np.intp],
-    ) -> Measured:
-        machine, trials, digitiser = self.machine, self.trials, self.machine.digitiser
-        n, noise = machine.channels, self.settings.noise
-        places = [(int(sample), step) for sample in samples]
-        quiet = compose(machine, self.program, self.trims)
-        loop = quiet
-        flicker = None
-        if noise and (machine.slm.flicker or machine.slm.flicker_common):
-            flicker = Flicker.draw(self.seed, f"{self.name}.flicker", n, places, trials)
-            loop = compose(machine, self.program, self.trims, flicker)
-        repeats = np.repeat(drive, trials, axis=0) if flicker is not None else drive
-        clean = integrate(
+    def _loop(self, drive: Array, begun: Array | None) -> tuple[Loop, Array]:
+        """The loop at instants of the bench's clock, (solves,) s, and what drives its node, (solves, n) V.
+
+        Without instants the slow processes are left out, and one loop serves all.
+        """
+        machine, program, live = self.machine, self.program, self.live
+        if self.switch == "explicit":
+            program = replace(program, alpha=np.zeros_like(program.alpha))
+        flicker = drift = None
+        if begun is not None:
+            middle = begun + machine.digitiser.times[-1] / 2
+            flicker = live.flicker.at(middle) if live.flicker is not None else None
+            drift = live.drift.at(middle) if live.drift is not None else None
+        electronics = electronics_of(machine, program.alpha, program.beta, drift)
+        if self.switch == "open":
+            return compose(machine, program, electronics, flicker, drive), np.zeros_like(drive)
+        return compose(machine, program, electronics, flicker), drive
+
+    def _solve(self, task: Task, items: NDArray[np.intp]) -> Measured:
+        digitiser, drive, begun = self.machine.digitiser, task.drive[items], task.begun[items]
+        n, trials, noise = self.machine.channels, begun.shape[1], self.settings.noise
+        slow = noise and (self.live.flicker is not None or self.live.drift is not None)
+        # solves that nothing tells apart are integrated once
+        copies = trials if slow else 1
+        repeats = np.repeat(drive, copies, axis=0)
+        loop, at_node = self._loop(repeats, begun.ravel() if slow else None)
+        clean = integrate_pieces(
             loop,
             np.zeros((len(repeats), loop.states)),
-            repeats,
+            _pieces(at_node, digitiser.times, task.pulse),
             digitiser.times,
             method=self.settings.method,
             rtol=self.settings.rtol,
             atol=self.settings.atol,
         )
-        copies = trials if flicker is not None else 1
-        paths = clean.state.reshape(len(samples), copies, digitiser.samples, loop.states)
-        first = loop
-        if flicker is not None:
-            own = Flicker(flicker.pixel[::trials], flicker.common[::trials])
-            first = compose(machine, self.program, self.trims, own)
-        fixed, settling = self._settling(first, paths[:, 0], drive, step)
-        volts = np.broadcast_to(paths[..., :n], (len(samples), trials, digitiser.samples, n))
+        paths = clean.state.reshape(len(items), copies, digitiser.samples, loop.states)
+        fixed, settling = np.full((len(items), n), np.nan), np.full(len(items), np.nan)
+        if task.diagnose:
+            first, at_first = self._loop(drive, begun[:, 0] if slow else None)
+            fixed, settling = self._settling(first, paths[:, 0], at_first, task.step)
+        volts = np.broadcast_to(paths[..., :n], (len(items), trials, digitiser.samples, n))
         if noise:
-            volts = volts + self._noise(quiet, paths.mean(axis=1), drive, places)
+            quiet, at_quiet = self._loop(drive, None)
+            places = [(int(item), task.step) for item in items]
+            volts = volts + self._white(quiet, paths.mean(axis=1), at_quiet, trials, places)
+        at_hold = np.array(volts[:, :, digitiser.window.stop - 1])
+        if noise:
+            volts = volts + self._read_out_noise(quiet, trials, places)
         volts = digitiser.quantise(volts)
-        kept = max(0, int(np.searchsorted(samples, keep[0])))
+        kept = max(0, int(np.searchsorted(items, task.keep[0])))
         return Measured(
             volts[:, :, digitiser.window].mean(axis=(1, 2)),
-            np.array(volts[:kept, : keep[1]]),
-            np.array(volts[:, 0][..., watch]),
+            np.array(volts[:kept, : task.keep[1]]),
+            np.array(volts[:, 0][..., task.watch]),
+            at_hold,
             settling,
             fixed,
             clean.evaluations,
         )
 
-    def _noise(self, loop: Loop, paths: Array, drive: Array, places: Sequence[tuple[int, int]]) -> Array:
-        """White noise of loop and digitiser, (samples, trials, times, n) V."""
+    def _white(
+        self, loop: Loop, paths: Array, drive: Array, trials: int, places: Sequence[tuple[int, int]]
+    ) -> Array:
+        """White noise of the loop, (items, trials, times, n) V."""
         digitiser = self.machine.digitiser
-        count, n, states = digitiser.samples, loop.channels, loop.states
+        normals = self._normals("noise", (trials, digitiser.samples, loop.states), places)
+        interval = 1 / digitiser.sample_rate
+        return sampled_noise(loop, paths, drive, interval, normals, NOISE_PIECES)
 
-        def normals(name: str, width: int) -> Array:
-            # named apart, so that a pole more does not change the digitiser's draws
-            shape = (self.trials, count, width)
-            streams = (stream(self.seed, f"{self.name}.{name}", *place) for place in places)
-            return np.array([rng.standard_normal(shape) for rng in streams])
-
-        white = sampled_noise(
-            loop, paths, drive, 1 / digitiser.sample_rate, normals("noise", states), NOISE_PIECES
-        )
+    def _read_out_noise(self, loop: Loop, trials: int, places: Sequence[tuple[int, int]]) -> Array:
+        """Noise that each sample has for itself: the digitiser's, and what lies far above the loop's band."""
+        digitiser = self.machine.digitiser
         own = np.sqrt(digitiser.noise**2 + loop.fast_noise)
-        return np.asarray(white + own * normals("read_out", n))
+        return own * self._normals("read_out", (trials, digitiser.samples, loop.channels), places)
+
+    def _normals(self, name: str, shape: tuple[int, ...], places: Sequence[tuple[int, int]]) -> Array:
+        """Standard normals for each place; named apart, so that a pole more changes no other draws."""
+        streams = (stream(self.seed, f"{self.name}.{name}", *place) for place in places)
+        return np.array([rng.standard_normal(shape) for rng in streams])
 
     def _settling(self, loop: Loop, paths: Array, drive: Array, step: int) -> tuple[Array, Array]:
         """Fixed points (samples, n) V of noiseless transients and their settling times (samples,) s."""
@@ -226,6 +271,16 @@ class Experiment:
             here = slice(sample, sample + 1)
             require_stable(one, fixed[here], drive[here], where)
         return fixed[:, :n], settling_time(left, times)
+
+
+def _pieces(drive: Array, times: Array, pulse: Pulse | None) -> list[Piece]:
+    """Stretches of constant drive over a record."""
+    first, last = float(times[0]), float(times[-1])
+    if pulse is None:
+        return [Piece(first, last, drive)]
+    # a record that ends within the pulse cuts it off
+    edges = [(first, pulse.start, 0.0), (pulse.start, pulse.stop, pulse.volts), (pulse.stop, last, 0.0)]
+    return [Piece(start, stop, drive + volts) for start, stop, volts in edges if stop > start]
 
 
 def settling_time(left: Array, times: Array, level: float = SETTLED) -> Array:

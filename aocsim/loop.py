@@ -196,10 +196,14 @@ class Loop:
         )
 
     def _one(self, stage: Stage, solve: int) -> Stage:
-        if isinstance(stage, Affine) and stage.matrix.ndim == 3:
-            offset = np.asarray(stage.offset)
-            return Affine(stage.matrix[solve], offset[solve] if offset.ndim == 2 else offset)
-        return stage
+        if not isinstance(stage, Affine | Scale):
+            return stage
+        offset = np.asarray(stage.offset)
+        offset = offset[solve] if offset.ndim == 2 else offset
+        if isinstance(stage, Affine):
+            return Affine(stage.matrix[solve] if stage.matrix.ndim == 3 else stage.matrix, offset)
+        gain = np.asarray(stage.gain)
+        return Scale(gain[solve] if gain.ndim == 2 else gain, offset)
 
     def jacobian(self, state: Array, drive: Array) -> Array:
         """A of `linearise` alone, (..., N, N) in 1/s."""

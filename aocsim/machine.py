@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from aocsim.components.optics import Optics
 from aocsim.components.pair import DifferentialPair
 from aocsim.components.photodetector import Photodetector
 from aocsim.components.poles import Poles
+from aocsim.components.sample_and_hold import SampleAndHold
 from aocsim.components.slm import Slm
 from aocsim.errors import InputError
 from aocsim.law import Law
@@ -50,6 +51,7 @@ class Machine:
     poles: Poles
     dac: Dac
     digitiser: Digitiser
+    memory: SampleAndHold
 
     @classmethod
     def build(cls, spec: MachineSpec, serial: int | None) -> Machine:
@@ -85,7 +87,19 @@ class Machine:
             poles=Poles.build(part("poles")),
             dac=Dac.build(part("dac")),
             digitiser=Digitiser.build(part("digitiser")),
+            memory=SampleAndHold.build(part("memory")),
         )
+
+    def at_temperature(self, room: float) -> Machine:
+        """The same machine in a room of another temperature, K.
+
+        The pairs and the emitters follow the room; at the reference temperature of their sheets they are what
+        they were, bit for bit. Thermal noise of detectors and memory stays at the temperature of their sheets.
+
+        Raises:
+            InputError: outside a part's operating range.
+        """
+        return replace(self, pair=self.pair.at_temperature(room), led=self.led.at_temperature(room))
 
     def arm_activation(self, arm: int, z: Array) -> Array:
         """Optical power above the bias light, W, of one arm's emitters for node voltages z (..., n), V."""

@@ -30,16 +30,7 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW = (
 )
 Array = NDArray[np.float64]
 GREY = "#8a8a8a"
-RESOURCE_COLOURS = {"slm": PURPLE, "dac": ORANGE, "loop": BLUE, "digitiser": GREEN, "host": VERMILION}
-RESOURCE_NAMES = {
-    "slm": "modulator",
-    "dac": "DACs",
-    "loop": "loop",
-    "digitiser": "digitiser",
-    "host": "host link",
-}
 GRID_COLUMNS, GRID_ROWS = 6, 5
-LABEL_WIDTH = 0.09  # of the axis: bars narrower than this carry no text
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -57,6 +48,8 @@ def write_pictures(data: xarray.Dataset, folder: Path) -> list[Path]:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+
+    from aocsim.gantt import timeline  # late: it draws with this module's palette
 
     drawings: dict[str, Callable[[xarray.Dataset], Figure]] = {
         "samples.png": samples,
@@ -85,7 +78,8 @@ def _summary(data: xarray.Dataset) -> dict[str, Any]:
     return dict(json.loads(data.attrs["summary"]))
 
 
-def _source(data: xarray.Dataset) -> str:
+def source_of(data: xarray.Dataset) -> str:
+    """Machine, serial, model and seed of a result, for a title."""
     scenario = json.loads(data.attrs["scenario"])
     return f"{scenario['machine']}, serial {scenario['serial']}, model {scenario['model']}, seed {scenario['seed']}"
 
@@ -117,7 +111,7 @@ def samples(data: xarray.Dataset) -> Figure:
     axes[0].set_ylabel("$x_2$ (network units)")
     axes[1].legend(loc="lower right", handletextpad=0.1, markerscale=1.5)
     figure.suptitle(
-        f"{data.sizes['sample']} samples, {data.sizes['step']} implicit diffusion steps ({_source(data)})"
+        f"{data.sizes['sample']} samples, {data.sizes['step']} implicit diffusion steps ({source_of(data)})"
     )
     return figure
 
@@ -159,7 +153,7 @@ def voltages(data: xarray.Dataset) -> Figure:
     axis.set_ylabel("node voltage (V)")
     axis.set_title(
         f"{data.sizes['channel']} node voltages as digitised, diffusion step {step + 1} of {data.sizes['step']}\n"
-        f"({_source(data)}, sample 0)"
+        f"({source_of(data)}, sample 0)"
     )
     return figure
 
@@ -204,7 +198,7 @@ def settling_grid(data: xarray.Dataset) -> Figure:
     figure.supxlabel("$x_1$ (network units); columns: time after the loop closes", fontsize=9)
     figure.supylabel("$x_2$ (network units)", fontsize=9)
     figure.suptitle(
-        f"{units.sizes['sample']} samples while the loop settles, over the data ({_source(data)})"
+        f"{units.sizes['sample']} samples while the loop settles, over the data ({source_of(data)})"
     )
     return figure
 
@@ -256,50 +250,5 @@ def bias(data: xarray.Dataset) -> Figure:
     axes[1].legend(loc="upper left")
     for axis in axes:
         axis.xaxis.get_major_locator().set_params(integer=True)
-    figure.suptitle(f"Machine against ideal, step by step ({_source(data)})")
-    return figure
-
-
-def timeline(data: xarray.Dataset) -> Figure:
-    """The first diffusion step on the bench: all of it, and its first solve."""
-    from matplotlib import pyplot
-
-    start, stop = data["event_start"].values, data["event_stop"].values
-    resource, what, step, trial = (
-        data[f"event_{name}"].values for name in ("resource", "what", "step", "trial")
-    )
-    figure, axes = pyplot.subplots(2, 1, figsize=(7.2, 3.8))
-    first = step <= 1
-    opened = start[step == 1].min()
-    solve = (step == 1) & (trial <= 0) & (resource != "host")
-    for axis, chosen, factor, unit, title in (
-        (axes[0], first, 1e3, "ms", "loading the weights and the first diffusion step"),
-        (axes[1], solve, 1e6, "µs", "its first trial"),
-    ):
-        zero = 0.0 if axis is axes[0] else opened
-        for row, name in enumerate(RESOURCE_NAMES):
-            mine = chosen & (resource == name)
-            axis.barh(
-                np.full(mine.sum(), row),
-                (stop - start)[mine] * factor,
-                left=(start[mine] - zero) * factor,
-                height=0.7,
-                color=RESOURCE_COLOURS[name],
-                edgecolor="white",
-                linewidth=0.3,
-            )
-            span = (stop[chosen].max() - zero) * factor
-            for event in np.flatnonzero(mine):
-                width = (stop - start)[event] * factor
-                if width > LABEL_WIDTH * span:
-                    middle = (start[event] - zero) * factor + width / 2
-                    axis.text(
-                        middle, row, str(what[event]), ha="center", va="center", fontsize=7, color="white"
-                    )
-        axis.set_yticks(range(len(RESOURCE_NAMES)), list(RESOURCE_NAMES.values()))
-        axis.invert_yaxis()
-        axis.set_xlabel(f"time ({unit})")
-        axis.set_title(title)
-    latency = float(data["step_latency"].mean()) * 1e3
-    figure.suptitle(f"Timeline: {latency:.2f} ms per diffusion step ({_source(data)})")
+    figure.suptitle(f"Machine against ideal, step by step ({source_of(data)})")
     return figure

@@ -1,80 +1,281 @@
-"""Trims: what is corrected on the machine after a program has been loaded.
+r"""Trims: what a laboratory corrects on its machine, through the instrument alone.
 
-Offsets and alpha are nulled here by decree, to residuals that the scenario states; a bench procedure has to
-earn them. The trim at the operating point is a measurement: other noise samples run through the machine, and
-at every diffusion step the bias volts of all channels are corrected by the mean error that was read.
+Three of them, in this order:
+
+1. *Alpha*, channel by channel. With dark modulators and no gradient gain a channel is z = alpha' z + u + o, whose
+   fixed point moves by 2u/(1 - alpha') between drives +u and -u. The offset o drops out of the difference, and its
+   own part of the mean is the first guess of the offset. A loop that is as slow as 1 - alpha = 0.008 could run away
+   before it is trimmed: the first look is taken at less relaxation, where an error of a per cent does no harm.
+2. *Offsets*, with the program loaded, since darkness depends on it, and in closed loop, where they show amplified
+   by 1/(1 - alpha). All fixed points are brought to 0 V by Newton's method on the bias,
+
+   .. math:: \delta b = -\,[\mathrm{diag}(1-\alpha)\,(I - J)]\;\bar z
+
+   with J the ideal network's jacobian at rest: an error of alpha does not move a fixed point that is at 0 V.
+3. *At the operating point*: other noise samples run through the machine, and at every diffusion step the bias volts
+   of all channels are corrected by the mean error that was read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.compose import Trims, compose
 from aocsim.diffusion.operator import BlockOperator
-from aocsim.experiment import Experiment
-from aocsim.machine import Machine
+from aocsim.errors import PhysicsError
+from aocsim.instrument import Instrument
 from aocsim.program import Program
-from aocsim.seeds import stream
 
 Array = NDArray[np.float64]
 
+GENTLE = 0.9  # largest alpha of a loop that has not been trimmed
+EXCURSION = 1.0  # V, distance of the two fixed points from which alpha is measured
+SETTLED_CONSTANTS = 12.0  # time constants that the slowest channel is given in the alpha trim
+AVERAGED = 64  # samples at a record's end that are averaged there
+ALPHA_TRIALS = 4
+ALPHA_ROUNDS = 2  # at the wanted alpha, after the gentle one
+OFFSET_TRIALS = 8
+OFFSET_ROUNDS = (2, 4)  # at the gentle alpha, and at the wanted one
+LOST = (
+    0.5  # of the expected excursion: a channel that moves less, or ten times more, does not follow its alpha
+)
 
-def decreed(machine: Machine, program: Program, offset_residual: float, alpha_residual: float) -> Trims:
-    """Offsets and alpha as if trimmed after programming.
 
-    The node offset cancels all that reaches the node at zero signal (electronics, darkness under the pairs'
-    offsets, bias light), up to a residual drawn once for each channel of the machine.
+@dataclass(frozen=True)
+class Cost:
+    """What a trim took.
+
+    Attributes:
+        name: of the trim.
+        solves: number of solves.
+        seconds: on the bench's clock, loading of weights included.
+        left: root mean square of the last correction over the channels, in the trim's unit: a bound for what the
+            trim left behind.
+    """
+
+    name: str
+    solves: int
+    seconds: float
+    left: float
+
+
+@dataclass(frozen=True, eq=False)
+class Trims:
+    """What the trims have found.
+
+    Attributes:
+        alpha: (n,) to be set, so that the program's alpha arrives.
+        bias: (n,) V at the DACs, under every drive.
+        correction: (steps, n) V, of the trim at the operating point; 0 without it.
+        costs: of each trim that was made.
+    """
+
+    alpha: Array
+    bias: Array
+    correction: Array
+    costs: tuple[Cost, ...] = ()
+
+    @classmethod
+    def none(cls, program: Program, steps: int) -> Trims:
+        """A machine that is used as it was built."""
+        n = len(program.alpha)
+        return cls(program.alpha, np.zeros(n), np.zeros((steps, n)))
+
+
+def trim_electronics(bench: Instrument, program: Program, operator: BlockOperator, steps: int) -> Trims:
+    """Trim alpha and offsets of a bench for a program, and leave the program loaded.
 
     Args:
-        machine: as built.
-        program: loaded weights; the darkness offset depends on them.
-        offset_residual: standard deviation, V.
-        alpha_residual: standard deviation, dimensionless.
+        bench: in any state; afterwards it holds the program, its gains and the offset trim's bias.
+        program: what is to run.
+        operator: the ideal operator of one diffusion step, for J.
+        steps: diffusion steps, for which nothing is corrected yet.
+
+    Raises:
+        PhysicsError: a channel that does not answer to its alpha, or offsets that cannot be nulled.
     """
-    n = machine.channels
-    serial = machine.serial or 0
-    offset = stream(serial, f"{machine.name}.trim.offset").standard_normal(n) * offset_residual
-    alpha = stream(serial, f"{machine.name}.trim.alpha").standard_normal(n) * alpha_residual
-    bare = compose(machine, program, Trims(np.zeros(n), np.zeros(n)))
-    zero = np.zeros(n)
-    reached = sum(bare.arm_output(arm, zero) for arm in ("+", "-"))
-    return Trims(program.alpha + alpha, offset - reached)
+    found = Trims.none(program, steps)
+    alpha, bias, first = trim_alpha(bench, program.alpha)
+    bias, second = trim_offsets(bench, program, operator, alpha, bias)
+    return replace(found, alpha=alpha, bias=bias, costs=(first, second))
+
+
+def trim_alpha(bench: Instrument, wanted: Array) -> tuple[Array, Array, Cost]:
+    """Find the settings at which the wanted alpha arrives.
+
+    Args:
+        bench: its weights go dark and its gradient gain to 0.
+        wanted: (n,).
+
+    Returns:
+        alpha to be set (n,), bias that nulls the offsets without gradient (n,) V, and the cost.
+
+    Raises:
+        PhysicsError: a channel whose fixed point does not follow.
+    """
+    began, solves = bench.clock, 0
+    facts = bench.capabilities
+    n = facts.channels
+    bench.set_switch("closed")
+    bench.load_weights(np.zeros((2, n, n), dtype=np.int64))
+    gentle = np.minimum(wanted, GENTLE)
+    setting, bias = gentle.copy(), np.zeros(n)
+    arrived, offset = _alpha_of(bench, setting, gentle, bias)
+    solves += 2 * ALPHA_TRIALS
+    bias = -offset
+    # the alpha path is a potentiometer and an amplifier: its error is one of gain
+    gain = np.divide(arrived, setting, out=np.ones(n), where=setting > 0)
+    setting = np.clip(wanted / gain, 0.0, 1.0)
+    left = math.nan
+    for _ in range(ALPHA_ROUNDS):
+        arrived, offset = _alpha_of(bench, setting, wanted, bias)
+        solves += 2 * ALPHA_TRIALS
+        bias = -offset
+        error = np.where(wanted > 0, arrived - wanted, 0.0)
+        # what is set is rounded: the correction counts from there, and below half a step there is none
+        applied = np.round(setting / facts.alpha_step) * facts.alpha_step
+        setting = np.clip(applied - error, 0.0, 1.0)
+        left = float(np.sqrt(np.mean(error**2)))
+    return setting, bias, Cost("alpha", solves, bench.clock - began, left)
+
+
+def _alpha_of(bench: Instrument, setting: Array, expected: Array, bias: Array) -> tuple[Array, Array]:
+    """Alpha that arrives, (n,), and node offsets, (n,) V, without gradient.
+
+    Args:
+        bench: with dark modulators.
+        setting: (n,) alpha to be set.
+        expected: (n,) alpha that should arrive, for the size of the drive and the length of the record.
+        bias: (n,) V, around which the drives swing.
+    """
+    facts = bench.capabilities
+    bench.set_gains(setting, 0.0)
+    bench.set_drive(np.zeros_like(bias))
+    relaxed = np.maximum(1.0 - expected, facts.alpha_step)
+    swing = np.minimum(EXCURSION / 2 * relaxed, facts.drive_full_scale / 2)
+    # the DACs' codes are known: what they really give is what counts
+    high, low = facts.applied(bias + swing), facts.applied(bias - swing)
+    slowest = 1.0 / (2 * np.pi * facts.bandwidth * relaxed.min())
+    length = math.ceil(SETTLED_CONSTANTS * slowest * facts.sample_rate) + AVERAGED
+    reading = bench.read(np.stack([high, low]), trials=ALPHA_TRIALS, samples=max(facts.samples, length))
+    up, down = reading.tail(AVERAGED)
+    moved, asked = up - down, high - low
+    if np.any(moved < LOST * asked / relaxed) or np.any(moved > 10 * asked / relaxed):
+        ratio = moved * relaxed / asked
+        worst = int(np.argmax(np.abs(np.log(np.maximum(ratio, 1e-6)))))
+        raise PhysicsError(
+            f"alpha trim: channel {worst} moves {ratio[worst]:.3g} times as far as its alpha of "
+            f"{expected[worst]:.5g} says"
+        )
+    open_gain = asked / moved
+    return 1.0 - open_gain, (up + down) / 2 * open_gain - (high + low) / 2
+
+
+def trim_offsets(
+    bench: Instrument, program: Program, operator: BlockOperator, alpha: Array, bias: Array
+) -> tuple[Array, Cost]:
+    """Bring all fixed points of the loaded program to 0 V where nothing drives it.
+
+    Args:
+        bench: is left with the program.
+        program: what is to run.
+        operator: the ideal operator of one diffusion step.
+        alpha: (n,) to be set.
+        bias: (n,) V, where to start.
+
+    Returns:
+        bias (n,) V and the cost.
+
+    Raises:
+        PhysicsError: fixed points that do not come to rest at 0 V.
+    """
+    began, solves = bench.clock, 0
+    facts, channels = bench.capabilities, program.channel_of_unit
+    bench.set_switch("closed")
+    load(bench, program)
+    gradient = np.zeros((facts.channels, facts.channels))
+    at_rest = operator.jacobian(np.zeros((1, operator.matrix.shape[0])))[0]
+    gradient[np.ix_(channels, channels)] = (1.0 - program.alpha[channels])[:, None] * at_rest
+    step = np.zeros(facts.channels)
+    for ceiling, rounds in zip((GENTLE, 1.0), OFFSET_ROUNDS, strict=True):
+        set_alpha = np.minimum(alpha, ceiling)
+        arrives = np.minimum(program.alpha, ceiling)
+        bench.set_gains(set_alpha, program.beta)
+        for _ in range(rounds):
+            applied = facts.applied(bias)
+            bench.set_drive(applied)
+            rest = bench.read(np.zeros((1, facts.channels)), trials=OFFSET_TRIALS).mean[0]
+            solves += OFFSET_TRIALS
+            step = (np.diag(1.0 - arrives) - gradient) @ rest
+            bias = applied - step
+    size = float(np.sqrt(np.mean(step**2)))
+    if not size < 1e-2 * facts.drive_full_scale:
+        raise PhysicsError(
+            f"offset trim: the fixed points do not come to rest at 0 V, the last correction was {size * 1e3:.3g} mV rms"
+        )
+    bench.set_drive(bias)
+    return bias, Cost("offset", solves, bench.clock - began, size)
+
+
+def load(bench: Instrument, program: Program) -> None:
+    """Load a program's weights."""
+    bench.load_weights(np.rint(program.weight * bench.capabilities.grey_levels).astype(np.int64))
 
 
 def at_operating_point(
-    experiment: Experiment,
+    bench: Instrument,
+    program: Program,
+    trims: Trims,
     operator: BlockOperator,
     start: Array,
     steps: int,
-    progress: Callable[[int], object] = lambda solves: None,
-) -> Array:
-    """Bias corrections for each diffusion step, (steps, n) V.
+    *,
+    analog: bool = False,
+) -> Trims:
+    """Correct the bias at each diffusion step by the mean error of other noise samples.
 
     At each step the mean over samples of (read-out - ideal fixed point) = e, in network units, is taken off by
     moving the additive term by -(I - J) e, with J the ideal map's mean jacobian: to first order the mean fixed
     point then moves by -e. The samples go on from the corrected read-outs.
 
     Args:
-        experiment: the machine with the program and its other trims; one trial is enough, since the mean runs
-            over all samples.
+        bench: with its electronics trimmed and the program loaded.
+        program: what is to run.
+        trims: found so far.
         operator: the ideal operator of one step.
-        start: (samples, d) noise that is used for nothing else.
+        start: (samples, d) noise that is used for nothing else. One trial each is enough, since the mean runs over
+            all samples.
         steps: diffusion steps.
-        progress: called with the number of solves done.
+        analog: the sample goes from step to step in the bench's analog memory, whose pedestal is then trimmed too;
+            every step is reached through those before it.
     """
-    program, d = experiment.program, start.shape[1]
-    out = np.zeros((steps, experiment.machine.channels))
-    x = start
+    began, d = bench.clock, start.shape[1]
+    bench.set_switch("closed")
+    bench.set_gains(trims.alpha, program.beta)
+    bench.set_drive(trims.bias)
+    correction = np.zeros_like(trims.correction)
+    carriers, solves = program.channel_of_unit[:d], 0
+    x, path = start, np.zeros((len(start), 0, len(program.alpha)))
     for step in range(steps):
         t = (step + 1) / steps
-        read = experiment.measure(program.drive(operator.additive(t, x)), step, done=progress)
         ideal = operator.fixed_point(x, t)
-        got = program.units(read.read_out)
+        if analog:
+            from_host = operator.additive(t, x if step == 0 else np.zeros_like(x))
+            path = np.concatenate([path, program.drive(from_host)[:, None]], axis=1)
+            read = bench.read_chain(path, carriers, 1.0 - program.alpha[carriers])
+        else:
+            read = bench.read(program.drive(operator.additive(t, x)))
+        solves += len(start) * (step + 1 if analog else 1)
+        got = program.units(read.mean)
         error = (got - ideal).mean(axis=0)
         jacobian = operator.jacobian(ideal).mean(axis=0)
-        out[step] = program.drive(jacobian @ error - error)
+        correction[step] = program.drive(jacobian @ error - error)
+        if analog:
+            path[:, step] += correction[step]
         x = (got - error)[:, :d]
-    return out
+    left = float(np.sqrt(np.mean(correction**2)))
+    cost = Cost("operating point", solves, bench.clock - began, left)
+    return replace(trims, correction=correction, costs=(*trims.costs, cost))

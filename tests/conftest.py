@@ -9,7 +9,7 @@ from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
 from aocsim.compiler import Compiled, Knowledge, compile_network, knowledge_of
-from aocsim.compose import Trims
+from aocsim.compose import Electronics
 from aocsim.diffusion.network import Network
 from aocsim.diffusion.operator import BlockOperator
 from aocsim.library import Library
@@ -32,7 +32,7 @@ def _one_blas_thread():
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """A small random network compiled for a machine, with its electronics trimmed exactly."""
+    """A small random network compiled for a machine, with its electronics without error."""
 
     machine: Machine
     spec: MachineSpec
@@ -40,7 +40,14 @@ class Bench:
     operator: BlockOperator
     knowledge: Knowledge
     compiled: Compiled
-    trims: Trims
+    electronics: Electronics
+
+    @property
+    def trimmed_machine(self):
+        """The machine as if its electronics had been built without error."""
+        n, gains = self.machine.channels, self.machine.gains
+        exact = replace(gains, alpha_gain=np.ones(n), offset=np.zeros(n), offset_per_beta=np.zeros(n))
+        return replace(self.machine, gains=exact)
 
     def drive(self, samples, t, seed=1):
         x = np.random.default_rng(seed).standard_normal((samples, self.operator.layout[0]))
@@ -125,8 +132,8 @@ def bench_of(spec_of, network_of):
         compiled = compile_network(
             operator, knowledge, volts_per_unit=volts, beta=beta, alpha=alpha, quantise=quantise
         )
-        trims = Trims(compiled.program.alpha, np.zeros(machine.channels))
-        return Bench(machine, spec, network, operator, knowledge, compiled, trims)
+        electronics = Electronics(compiled.program.alpha, np.zeros(machine.channels))
+        return Bench(machine, spec, network, operator, knowledge, compiled, electronics)
 
     def bench(
         name="aoc48",

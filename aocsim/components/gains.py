@@ -6,6 +6,10 @@ r"""The electronic gains between detectors and node: beta on the difference of t
 u are the transimpedance amplifiers' voltages (the 1/n beside beta in the machine's notation is the optics' power
 split), G a fixed electrical gain, kappa_j the closed-loop gain of each
 channel. Both gains are set by digital potentiometers of finite resolution.
+
+With time t since the machine was calibrated kappa_j and o_j walk at random: kappa_j (1 + d_kappa W_j(t)) and
+o_j + d_o W'_j(t), with W and W' independent Wiener processes of each channel, so that the deviations have the standard
+deviations d_kappa sqrt(t) and d_o sqrt(t).
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ ENTRIES = {
     "alpha_gain": EntrySpec("dimensionless", per=("machine", "channel")),
     "offset": EntrySpec("volt", per=("machine", "channel")),
     "offset_per_beta": EntrySpec("volt", per=("machine", "channel")),
+    "gain_drift": EntrySpec("1/second**0.5"),
+    "offset_drift": EntrySpec("volt/second**0.5"),
 }
 
 
@@ -45,6 +51,8 @@ class Gains:
         alpha_gain: (n,), alpha that arrives over alpha that is set.
         offset: o_j, (n,) V.
         offset_per_beta: o'_j, (n,) V for each unit of beta.
+        gain_drift: d_kappa, 1/sqrt(s), random walk of each channel's kappa_j, relative.
+        offset_drift: d_o, V/sqrt(s), random walk of each channel's o_j.
     """
 
     electrical_gain: float
@@ -55,6 +63,8 @@ class Gains:
     alpha_gain: Array
     offset: Array
     offset_per_beta: Array
+    gain_drift: float
+    offset_drift: float
 
     @classmethod
     def build(cls, part: AsBuilt) -> Gains:
@@ -68,6 +78,8 @@ class Gains:
             alpha_gain=part.array("alpha_gain", "channel"),
             offset=part.array("offset", "channel"),
             offset_per_beta=part.array("offset_per_beta", "channel"),
+            gain_drift=part.scalar("gain_drift"),
+            offset_drift=part.scalar("offset_drift"),
         )
 
     def set_beta(self, beta: float) -> float:

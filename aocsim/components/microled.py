@@ -15,17 +15,24 @@ The driver turns the pair's voltage v into current around the bias:
 
 The ABC law alone explains the quadratic term of the measured light-voltage law, not its cubic one, which is
 the driver's compression kappa.
+
+Temperature takes the same share of the light at every current, against an emitter that is as warm as in calibration:
+
+.. math:: \eta_{ext} = \eta_0\,(1 + \theta\,\Delta T)                                                       (4)
+
+with the thermal droop theta < 0; Delta T rises with the room. A, B, C and the wavelength are left as they are.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.asbuilt import AsBuilt
+from aocsim.components import check_room, operating_range
 from aocsim.constants import ELEMENTARY_CHARGE, PLANCK, SPEED_OF_LIGHT
 from aocsim.errors import InputError
 from aocsim.law import Law
@@ -46,6 +53,8 @@ ENTRIES = {
     "driver_compression": EntrySpec("1/volt**2", per=("machine", "arm")),
     "thermal_droop": EntrySpec("1/kelvin"),
     "temperature_rise": EntrySpec("kelvin"),
+    "reference_temperature": EntrySpec("kelvin"),
+    "operating_range": EntrySpec("kelvin", shape=2),
 }
 
 FOLD = 0.95  # of the voltage at which the compressive driver's current would turn back
@@ -116,12 +125,21 @@ class MicroLed:
         bias_current: I_b, A, for each arm.
         transconductance: G, A/V, for each arm.
         compression: kappa, 1/V^2, for each arm.
+        thermal_droop: theta, 1/K.
+        temperature_rise: Delta T, K, of the emitters against their calibration, in a room at the reference
+            temperature.
+        reference_temperature: room temperature at which all of these values hold, K.
+        operating_range: lowest and highest room temperature, K, in which the law is trusted.
     """
 
     diodes: tuple[AbcDiode, AbcDiode]
     bias_current: tuple[float, float]
     transconductance: tuple[float, float]
     compression: tuple[float, float]
+    thermal_droop: float
+    temperature_rise: float
+    reference_temperature: float
+    operating_range: tuple[float, float]
 
     @classmethod
     def build(cls, part: AsBuilt) -> MicroLed:
@@ -130,13 +148,14 @@ class MicroLed:
         Raises:
             InputError: thermal droop leaves no light.
         """
+        droop, rise = part.scalar("thermal_droop"), part.scalar("temperature_rise")
         efficiency = part.array("external_efficiency", "arm")
-        efficiency = efficiency * (1 + part.scalar("thermal_droop") * part.scalar("temperature_rise"))
+        efficiency = efficiency * (1 + droop * rise)
         if np.any(efficiency <= 0):
             raise InputError(
                 "an emitter that is this hot gives no light",
                 key=f"parts.{part.role}.temperature_rise",
-                got=part.scalar("temperature_rise"),
+                got=rise,
                 allowed="thermal_droop * temperature_rise > -1",
             )
         area = np.pi * part.scalar("emitter_diameter") ** 2 / 4
@@ -161,7 +180,33 @@ class MicroLed:
             (float(bias[0]), float(bias[1])),
             (float(gain[0]), float(gain[1])),
             (float(compression[0]), float(compression[1])),
+            thermal_droop=droop,
+            temperature_rise=rise,
+            reference_temperature=part.scalar("reference_temperature"),
+            operating_range=operating_range(part),
         )
+
+    def at_temperature(self, room: float) -> MicroLed:
+        """These emitters in a room of another temperature, K; they are warmer by as much as the room.
+
+        Raises:
+            InputError: outside the operating range, or so hot that thermal droop leaves no light.
+        """
+        check_room("microLED", room, self.operating_range)
+        if room == self.reference_temperature:
+            return self
+        rise = self.temperature_rise + (room - self.reference_temperature)
+        light = 1 + self.thermal_droop * rise
+        if light <= 0:
+            raise InputError(
+                "an emitter that is this hot gives no light",
+                key="environment.temperature",
+                got=f"{room:.6g} K",
+                allowed=f"less than {room - light / self.thermal_droop:.6g} K",
+            )
+        share = light / (1 + self.thermal_droop * self.temperature_rise)
+        first, second = (replace(d, external_efficiency=d.external_efficiency * share) for d in self.diodes)
+        return replace(self, diodes=(first, second), temperature_rise=rise, reference_temperature=room)
 
     def current(self, arm: int, v: Array) -> Array:
         """Drive current, A: equation (3)."""

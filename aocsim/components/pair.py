@@ -17,17 +17,25 @@ trims, so the sheet leaves it out.
 The node voltage z reaches the bases through an attenuator; the differential current falls on a load:
 
 .. math:: v = I_{EE} R_L\, y(a z + V_{os}) + g z                                                          (2)
+
+Temperature: tail current, resistors and attenuator stay. V_T is proportional to the junction's temperature T, and so
+is the offset of bipolar transistors (Gray, Hurst, Lewis, Meyer, section 3.5.6), so that
+
+.. math:: dV_{os}/dT = V_{os}/T, \qquad \frac{1}{s}\frac{ds}{dT} = -\frac{1}{T (1 + k)}                    (3)
+
+for the slope s = I_EE R_L a / (2 V_T + I_EE R_E) at the origin.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.asbuilt import AsBuilt
+from aocsim.components import check_room, operating_range
 from aocsim.constants import thermal_voltage
 from aocsim.law import Law
 from aocsim.spec import EntrySpec
@@ -43,6 +51,8 @@ ENTRIES = {
     "input_offset": EntrySpec("volt", per=("machine", "channel")),
     "feedthrough": EntrySpec("volt/volt"),
     "junction_temperature": EntrySpec("kelvin"),
+    "reference_temperature": EntrySpec("kelvin"),
+    "operating_range": EntrySpec("kelvin", shape=2),
 }
 
 TABLE_HALF_WIDTH = 14.0  # in units of 2 V_T (1 + k), one knee; the node's rails are at about 12 knees
@@ -93,7 +103,9 @@ class DifferentialPair:
         degeneration: k = I_EE R_E / 2 V_T, of the mean pair (mismatch of I_EE changes the swing; its effect
             on k is of second order).
         feedthrough: g, V/V, linear path beside the pair.
-        junction_temperature: K.
+        junction_temperature: T, K, in a room at the reference temperature.
+        reference_temperature: room temperature at which all of these values hold, K.
+        operating_range: lowest and highest room temperature, K, in which the law is trusted.
     """
 
     swing: Array
@@ -102,6 +114,8 @@ class DifferentialPair:
     degeneration: float
     feedthrough: float
     junction_temperature: float
+    reference_temperature: float
+    operating_range: tuple[float, float]
 
     @classmethod
     def build(cls, part: AsBuilt) -> DifferentialPair:
@@ -115,6 +129,27 @@ class DifferentialPair:
             degeneration=tail * part.scalar("emitter_resistance") / (2 * thermal_voltage(temperature)),
             feedthrough=part.scalar("feedthrough"),
             junction_temperature=temperature,
+            reference_temperature=part.scalar("reference_temperature"),
+            operating_range=operating_range(part),
+        )
+
+    def at_temperature(self, room: float) -> DifferentialPair:
+        """These pairs in a room of another temperature, K; the junction is warmer by as much as the room.
+
+        Raises:
+            InputError: outside the operating range.
+        """
+        check_room("differential pair", room, self.operating_range)
+        if room == self.reference_temperature:
+            return self
+        junction = self.junction_temperature + (room - self.reference_temperature)
+        warmer = junction / self.junction_temperature
+        return replace(
+            self,
+            input_offset=self.input_offset * warmer,
+            degeneration=self.degeneration / warmer,
+            junction_temperature=junction,
+            reference_temperature=room,
         )
 
     @property

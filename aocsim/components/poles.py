@@ -34,12 +34,14 @@ class Poles:
         driver: of the LED driver, (n,) Hz; inf for none.
         led_over_carrier: LED bandwidth over that of its carrier lifetime; inf for an instantaneous LED.
         transimpedance: of the detector's amplifier, (n,) Hz; inf for none.
+        nominal_bandwidth: of the node by its data sheet, Hz.
     """
 
     node: Array
     driver: Array
     led_over_carrier: float
     transimpedance: Array
+    nominal_bandwidth: float
 
     @classmethod
     def build(cls, part: AsBuilt) -> Poles:
@@ -49,6 +51,7 @@ class Poles:
             driver=part.array("driver", "channel"),
             led_over_carrier=part.scalar("led_over_carrier"),
             transimpedance=part.array("transimpedance", "channel"),
+            nominal_bandwidth=float(part.nominal("node")),
         )
 
     def stage(self, bandwidth: Array | float) -> tuple[Pole, ...]:

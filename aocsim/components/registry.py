@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aocsim.components import dac, digitiser, gains, microled, node, optics, pair, photodetector, poles, slm
+from aocsim.components import (
+    dac,
+    digitiser,
+    gains,
+    microled,
+    node,
+    optics,
+    pair,
+    photodetector,
+    poles,
+    sample_and_hold,
+    slm,
+)
 from aocsim.spec import EntrySpec
 
 ROLES: Mapping[str, str] = {
@@ -18,6 +30,7 @@ ROLES: Mapping[str, str] = {
     "poles": "poles",
     "dac": "dac",
     "digitiser": "digitiser",
+    "memory": "sample_and_hold",
 }
 """Role in a machine -> law of the part that fills it."""
 
@@ -35,4 +48,5 @@ def laws() -> Mapping[str, Mapping[str, EntrySpec]]:
         "poles": poles.ENTRIES,
         "dac": dac.ENTRIES,
         "digitiser": digitiser.ENTRIES,
+        "sample_and_hold": sample_and_hold.ENTRIES,
     }

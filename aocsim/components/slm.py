@@ -11,11 +11,13 @@ a w^2 + b w + c that is measured on the real machine.
 
 Signed weights: the sign chooses the arm, the magnitude the grey level; the other arm's pixel stays dark.
 
-Flicker: the digital drive makes the retardance wobble by sigma_G, slowly against one solve, so that
+Flicker: the digital drive makes the retardance wobble as sigma_G p(t), with p(t) a stationary process of unit variance
+for each pixel, slowly against one solve, so that the transmission wobbles as
 
-.. math:: \delta T = T_{max}\,\sigma_G \sqrt{\tau(1-\tau)}, \qquad \tau = \sin^2(\Gamma/2)                (2)
+.. math:: \delta T(t) = T_{max}\,\sigma_G \sqrt{\tau(1-\tau)}\; p(t), \qquad \tau = \sin^2(\Gamma/2)       (2)
 
-is frozen in a solve and independent between solves.
+The shares `flicker_lines` of the variance of p sit in lines at 1, 2, ... times the frame rate; the rest is broad, and
+its correlation falls with the correlation time. Each arm's common wobble is a process of the same kind.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.asbuilt import AsBuilt
+from aocsim.errors import InputError
 from aocsim.spec import EntrySpec
 
 Array = NDArray[np.float64]
@@ -39,7 +42,9 @@ ENTRIES = {
     "flicker": EntrySpec("radian"),
     "flicker_common": EntrySpec("dimensionless"),
     "flicker_correlation_time": EntrySpec("second"),
+    "flicker_lines": EntrySpec("dimensionless", shape=0),
     "frame_time": EntrySpec("second"),
+    "settling_time": EntrySpec("second"),
 }
 
 
@@ -53,10 +58,14 @@ class Slm:
         stray_light: b, (2, n): light that passes beside the modulation, for each column.
         retardance_scale: s, (2, n).
         bits: magnitude bits of the drive.
-        flicker: sigma_G, rad, independent for each pixel and solve.
-        flicker_common: relative wobble common to an arm, for each solve.
-        flicker_correlation_time: s, solves closer than this would see the same flicker.
-        frame_time: s.
+        flicker: sigma_G, rad, standard deviation of each pixel's own wobble.
+        flicker_common: standard deviation of the relative wobble common to an arm.
+        flicker_correlation_time: s, lag at which the correlation of the rest (all flicker but its lines) has
+            fallen to 1/e.
+        flicker_lines: (k,), shares of the flicker's variance that sit in lines at 1, 2, ..., k times the frame rate;
+            they sum to less than 1.
+        frame_time: s, the inverse of the frame rate.
+        settling_time: s, from a new frame until the liquid crystal has answered and its weights stand.
     """
 
     transmission: Array
@@ -67,11 +76,25 @@ class Slm:
     flicker: float
     flicker_common: float
     flicker_correlation_time: float
+    flicker_lines: Array
     frame_time: float
+    settling_time: float
 
     @classmethod
     def build(cls, part: AsBuilt) -> Slm:
-        """Draw the panels of one machine."""
+        """Draw the panels of one machine.
+
+        Raises:
+            InputError: flicker lines that leave nothing of the variance to the rest.
+        """
+        lines = part.nominal("flicker_lines")
+        if not lines.sum() < 1:
+            raise InputError(
+                "the lines hold all of the flicker's variance or more",
+                key=f"parts.{part.role}.flicker_lines",
+                got=lines.tolist(),
+                allowed="shares that sum to less than 1",
+            )
         return cls(
             transmission=part.array("transmission", "arm"),
             inverse_contrast=1.0 / np.maximum(part.array("contrast", "pixel"), 1.0),
@@ -81,7 +104,9 @@ class Slm:
             flicker=part.scalar("flicker"),
             flicker_common=part.scalar("flicker_common"),
             flicker_correlation_time=part.scalar("flicker_correlation_time"),
+            flicker_lines=lines,
             frame_time=part.scalar("frame_time"),
+            settling_time=part.scalar("settling_time"),
         )
 
     @property

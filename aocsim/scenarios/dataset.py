@@ -10,7 +10,8 @@ import numpy as np
 
 from aocsim.provenance import commit, machine_record, versions
 from aocsim.record import Variables, assemble
-from aocsim.scenarios.sample import Comparison, Run, Setup
+from aocsim.scenarios.sample import Run, Setup
+from aocsim.scenarios.summary import Comparison
 
 if TYPE_CHECKING:
     import xarray
@@ -18,15 +19,19 @@ if TYPE_CHECKING:
 NOTABLE = 0.01  # of the solves: from here on an oddity is worth a note
 
 
-def notes_of(setup: Setup, comparison: Comparison) -> list[str]:
+def notes_of(setup: Setup, run: Run, comparison: Comparison) -> list[str]:
     """What a reader of the result has to know to judge it."""
     settings, summary = setup.scenario.compile, comparison.summary
     out = ["offsets and alpha are as built, nothing is trimmed"]
-    if settings.trims == "decree":
+    if settings.trims == "bench":
         out = [
-            f"offsets and alpha are nulled by decree, to {settings.offset_residual * 1e3:g} mV and "
-            f"{settings.alpha_residual:g} rms; no bench procedure has earned it"
+            f"trimmed on the bench, medians left over the used channels: offsets "
+            f"{summary['offset_left_v_median'] * 1e3:.2g} mV, alpha {summary['alpha_left_median']:.1g}"
         ]
+    out += [
+        f"the {cost.name} trim took {cost.seconds:.3g} s on the bench, {cost.solves} solves"
+        for cost in run.trims.costs
+    ]
     if not isinstance(settings.knowledge, str):
         out.append(
             f"the compiler knows the parts to {settings.knowledge * 100:.3g} %, drawn at random: a stand-in for a "
@@ -68,7 +73,7 @@ def dataset_of(setup: Setup, run: Run, comparison: Comparison, wall_seconds: flo
         "atol_v": scenario.solve.atol,
         "solver_nfev": run.evaluations,
         "knowledge": str(scenario.compile.knowledge),
-        "notes": json.dumps(notes_of(setup, comparison)),
+        "notes": json.dumps(notes_of(setup, run, comparison)),
         "volts_per_unit": setup.compiled.program.volts_per_unit,
         "window_start_s": setup.machine.digitiser.window_start,
         "window_stop_s": setup.machine.digitiser.window_stop,
@@ -77,6 +82,7 @@ def dataset_of(setup: Setup, run: Run, comparison: Comparison, wall_seconds: flo
         "dead_inputs": json.dumps(list(setup.machine.optics.dead)),
         "summary": json.dumps(_finite(comparison.summary)),
         "wall_seconds": wall_seconds,
+        "wall_seconds_trimming": run.trim_seconds,
         "wall_seconds_solving": run.solve_seconds,
     }
     return assemble(variables, _coordinates(setup, run), attributes)
@@ -131,6 +137,7 @@ def _run_variables(setup: Setup, run: Run, comparison: Comparison) -> Variables:
             "V",
             "node voltage, mean over read-out window and trials",
         ),
+        "begun": (("sample",), run.begun, "s", "when the sample began, on the bench's clock"),
         "start": (("sample", "dim"), run.start, "1", "Gaussian noise that the sample starts from"),
         "state": (("sample", "step", "dim"), by_sample(run.state), "1", "point after the step, machine"),
         "state_ideal": (
@@ -185,8 +192,16 @@ def _program_variables(setup: Setup, run: Run) -> Variables:
             "1",
             "channel of each network unit",
         ),
-        "bias_correction": (("step", "channel"), run.correction, "V", "operating-point trim of the drive"),
-        "node_offset": (("channel",), setup.trims.offset, "V", "offset at the node after trimming"),
+        "alpha_setting": (("channel",), run.trims.alpha, "1", "relaxation as the trim has set it"),
+        "bias": (("channel",), run.trims.bias, "V", "offset trim of the drive"),
+        "bias_correction": (
+            ("step", "channel"),
+            run.trims.correction,
+            "V",
+            "operating-point trim of the drive",
+        ),
+        "offset_left": (("channel",), run.offset_left, "V", "what reaches the node at rest after the trims"),
+        "alpha_left": (("channel",), run.alpha_left, "1", "alpha that arrives less the one wanted"),
     }
 
 

@@ -54,12 +54,13 @@ def _run(scenario: Scenario, source: Library, out: Path | None, progress: bool) 
     from aocsim.record import write_result
     from aocsim.scenarios import sample
     from aocsim.scenarios.dataset import dataset_of
+    from aocsim.scenarios.summary import compare
 
     began = time.perf_counter()
     setup = sample.prepare(scenario, source)
     with tqdm(total=sample.solves_of(scenario), unit="solve", disable=not progress, leave=False) as bar:
         found = sample.execute(setup, bar.update)
-    comparison = sample.compare(setup, found)
+    comparison = compare(setup, found)
     data = dataset_of(setup, found, comparison, time.perf_counter() - began)
     if out is not None:
         from aocsim.plots import write_pictures

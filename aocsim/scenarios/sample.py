@@ -5,37 +5,41 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aocsim.bench import SimulatedBench, spacing_of
 from aocsim.compiler import Compiled, compile_network, knowledge_of
-from aocsim.compose import Trims, compose, untrimmed
-from aocsim.diffusion.data import shape_points, shape_rings
+from aocsim.compose import compose, electronics_of
+from aocsim.diffusion.data import shape_rings
 from aocsim.diffusion.network import Network, load_network
-from aocsim.diffusion.operator import BlockOperator, layerwise_bound, theorem1_dt_max
-from aocsim.diffusion.samplers import implicit_states
+from aocsim.diffusion.operator import BlockOperator
 from aocsim.errors import InputError, ResourceError
-from aocsim.experiment import SOLVES_PER_BLOCK, Experiment, SolveSettings
+from aocsim.experiment import SOLVES_PER_BLOCK, Experiment, Measured, SolveSettings
 from aocsim.library import Library
+from aocsim.live import Live
 from aocsim.machine import Machine
-from aocsim.metrics import gaussian_fit, gaussian_sample, mmd2_unbiased, nrmse, rms_distance, w2
-from aocsim.program import Program
-from aocsim.response import corner, sweep
+from aocsim.memory import AnalogMemory
 from aocsim.scenarios.schema import Scenario
 from aocsim.seeds import stream
 from aocsim.spec import MachineSpec
 from aocsim.timeline import Schedule, schedule
-from aocsim.trim import at_operating_point, decreed
+from aocsim.trim import (
+    ALPHA_ROUNDS,
+    ALPHA_TRIALS,
+    OFFSET_ROUNDS,
+    OFFSET_TRIALS,
+    Trims,
+    at_operating_point,
+    load,
+    trim_electronics,
+)
 
 Array = NDArray[np.float64]
 
-REFERENCE_POINTS = 1000
-REFERENCE_SEED = 0  # the held-out data are the same for every seed of a scenario
-SWEEP_CHANNELS = 8
-SWEEP = np.geomspace(0.4, 1.8, 10)  # of the node's nominal bandwidth
-TRIM_TRIALS = 1  # solves of each sample in the operating-point trim, whose mean runs over many samples
+SECONDS_PER_HOUR = 3600.0
 MEMORY_SHARE = 0.7  # of the computer's memory that a run may plan to use
 
 
@@ -46,21 +50,21 @@ class Setup:
     Attributes:
         scenario: validated.
         spec: the machine's sheets with the scenario's changes.
-        machine: as built, with the scenario's record and window.
+        machine: as built, with the scenario's record and window, in the room where it is used.
+        trim_machine: the same in the room where it was trimmed.
         network: the trained model.
         operator: of one diffusion step.
         compiled: the program and its errors.
-        trims: of offsets and alpha, by decree.
         schedule: of one sample.
     """
 
     scenario: Scenario
     spec: MachineSpec
     machine: Machine
+    trim_machine: Machine
     network: Network
     operator: BlockOperator
     compiled: Compiled
-    trims: Trims
     schedule: Schedule
 
 
@@ -69,6 +73,10 @@ class Run:
     """What the run gave. Diffusion steps stand on the first axis.
 
     Attributes:
+        trims: what the trims have found, and what they took.
+        offset_left: (n,) V that reach each node at zero signal after the trims, seen from inside.
+        alpha_left: (n,) alpha that arrives less the one that is wanted.
+        begun: (samples,) s on the bench's clock, when each sample began.
         start: (samples, d) noise.
         state: (steps, samples, d) points after each step, network units.
         read_out: (steps, samples, n) V.
@@ -77,11 +85,15 @@ class Run:
         saturated: (steps, samples) whether a used channel's fixed point is outside the amplifier's linear range.
         voltage: (steps, kept samples, kept trials, times, n) V.
         solution_voltage: (steps, samples, times, d) V, channels that carry the sample, first trial.
-        correction: (steps, n) V, operating-point trim.
-        evaluations: of the right-hand side.
-        solve_seconds: wall time of trim and solves.
+        evaluations: of the right-hand side in the run's solves.
+        trim_seconds: wall time of the trims.
+        solve_seconds: wall time of trims and solves.
     """
 
+    trims: Trims
+    offset_left: Array
+    alpha_left: Array
+    begun: Array
     start: Array
     state: Array
     read_out: Array
@@ -90,8 +102,8 @@ class Run:
     saturated: NDArray[np.bool_]
     voltage: Array
     solution_voltage: Array
-    correction: Array
     evaluations: int
+    trim_seconds: float
     solve_seconds: float
 
 
@@ -102,15 +114,16 @@ def prepare(scenario: Scenario, library: Library) -> Setup:
         AocsimError: anything that makes the scenario impossible, before the first solve.
     """
     spec = library.machine(scenario.machine, scenario.parts)
-    machine = with_record(Machine.build(spec, scenario.serial), scenario)
+    built = with_record(Machine.build(spec, scenario.serial), scenario)
     network = load_network(library.model_path(scenario.model).with_suffix(".nc"))
     steps = scenario.diffusion.steps
     shape_rings(network.data)  # known data, or refused before the first solve
-    check_memory(scenario, machine, network)
+    check_memory(scenario, built, network)
     operator = BlockOperator.from_network(network, 1.0 / steps)
-    settings = scenario.compile
+    settings, room = scenario.compile, scenario.environment
     volts = settings.volts_per_unit or Machine.build(spec, serial=None).pair.knee
-    known = knowledge_of(machine, spec, network.activation, settings.knowledge, volts)
+    # parts are known as their sheets have them, at the sheets' own temperature
+    known = knowledge_of(built, spec, network.activation, settings.knowledge, volts)
     compiled = compile_network(
         operator,
         known,
@@ -118,13 +131,19 @@ def prepare(scenario: Scenario, library: Library) -> Setup:
         beta=settings.beta,
         alpha=settings.alpha,
         alpha_min=settings.alpha_min,
-        quantise=settings.quantise,
     )
-    trims = untrimmed(machine, compiled.program)
-    if settings.trims == "decree":
-        trims = decreed(machine, compiled.program, settings.offset_residual, settings.alpha_residual)
-    plan = schedule(machine, steps=steps, trials=scenario.trials, trial_spacing=spacing_of(scenario, machine))
-    return Setup(scenario, spec, machine, network, operator, compiled, trims, plan)
+    trim_machine = (
+        built if room.temperature_at_trim is None else built.at_temperature(room.temperature_at_trim)
+    )
+    machine = built if room.temperature is None else built.at_temperature(room.temperature)
+    plan = schedule(
+        machine,
+        steps=steps,
+        trials=scenario.trials,
+        trial_spacing=spacing_of(Live.of(machine, scenario.seed), scenario.timeline.trial_spacing),
+        memory=scenario.timeline.memory,
+    )
+    return Setup(scenario, spec, machine, trim_machine, network, operator, compiled, plan)
 
 
 def with_record(machine: Machine, scenario: Scenario) -> Machine:
@@ -147,25 +166,6 @@ def with_record(machine: Machine, scenario: Scenario) -> Machine:
             allowed=f"at least one multiple of {1e6 / digitiser.sample_rate:.4g} us",
         )
     return replace(machine, digitiser=changed)
-
-
-def spacing_of(scenario: Scenario, machine: Machine) -> float:
-    """Time from one trial's start to the next, s: what the scenario says, or the flicker's correlation time.
-
-    Raises:
-        InputError: trials so close that they would share their flicker, which is drawn for each of them.
-    """
-    slm, spacing = machine.slm, scenario.timeline.trial_spacing
-    if spacing is None:
-        return slm.flicker_correlation_time
-    if spacing < slm.flicker_correlation_time and (slm.flicker or slm.flicker_common):
-        raise InputError(
-            "trials this close share their flicker, and averaging them would not help as drawn",
-            key="timeline.trial_spacing",
-            got=f"{spacing * 1e6:.4g} us",
-            allowed=f"at least the flicker's correlation time, {slm.flicker_correlation_time * 1e6:.4g} us",
-        )
-    return spacing
 
 
 def check_memory(scenario: Scenario, machine: Machine, network: Network) -> None:
@@ -197,151 +197,155 @@ def threads_of(scenario: Scenario) -> int:
 
 
 def solves_of(scenario: Scenario) -> int:
-    """Number of solves of trim and run together."""
-    solves = scenario.samples * scenario.trials + scenario.compile.operating_point_trim * TRIM_TRIALS
-    return solves * scenario.diffusion.steps
+    """Number of solves of trims and run together."""
+    steps, electronics = scenario.diffusion.steps, 0
+    if scenario.compile.trims == "bench":
+        electronics = 2 * ALPHA_TRIALS * (1 + ALPHA_ROUNDS) + OFFSET_TRIALS * sum(OFFSET_ROUNDS)
+    others = scenario.compile.operating_point_trim * steps
+    if scenario.timeline.memory == "sample_and_hold":
+        others = others * (steps + 1) // 2  # every step is reached through those before it
+    return scenario.samples * scenario.trials * steps + others + electronics
+
+
+def settings_of(scenario: Scenario) -> SolveSettings:
+    """The solver's settings."""
+    solve = scenario.solve
+    return SolveSettings(solve.method, solve.rtol, solve.atol, threads_of(scenario), solve.noise)
+
+
+def trim(setup: Setup, progress: Callable[[int], object]) -> tuple[Trims, float]:
+    """Trim the machine on the bench: what was found, and the bench's clock afterwards, s."""
+    scenario, program, steps = setup.scenario, setup.compiled.program, setup.scenario.diffusion.steps
+    bench = SimulatedBench(
+        setup.trim_machine,
+        seed=scenario.seed,
+        settings=settings_of(scenario),
+        trial_spacing=scenario.timeline.trial_spacing,
+        progress=progress,
+    )
+    found = Trims.none(program, steps)
+    if scenario.compile.trims == "bench":
+        found = trim_electronics(bench, program, setup.operator, steps)
+    others = scenario.compile.operating_point_trim
+    if others:
+        if scenario.compile.trims == "none":
+            load(bench, program)
+        start = stream(scenario.seed, "trim.start").standard_normal((others, setup.network.layout[0]))
+        analog = scenario.timeline.memory == "sample_and_hold"
+        found = at_operating_point(bench, program, found, setup.operator, start, steps, analog=analog)
+    return found, bench.clock
 
 
 def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: None) -> Run:
-    """Trim at the operating point, then take all samples through all diffusion steps."""
+    """Trim the machine, then take all samples through all diffusion steps."""
     scenario, operator, program = setup.scenario, setup.operator, setup.compiled.program
-    steps, count, d = scenario.diffusion.steps, scenario.samples, setup.network.layout[0]
-    solve = scenario.solve
-    settings = SolveSettings(solve.method, solve.rtol, solve.atol, threads_of(scenario), solve.noise)
-
-    def experiment(name: str, trials: int) -> Experiment:
-        return Experiment(setup.machine, program, setup.trims, trials, scenario.seed, name, settings)
-
+    machine, plan = setup.machine, setup.schedule
+    steps, count, trials = scenario.diffusion.steps, scenario.samples, scenario.trials
     began = time.perf_counter()
-    correction = np.zeros((steps, setup.machine.channels))
-    others = scenario.compile.operating_point_trim
-    if others:
-        start = stream(scenario.seed, "trim.start").standard_normal((others, d))
-        correction = at_operating_point(experiment("trim", TRIM_TRIALS), operator, start, steps, progress)
+    trims, clock = trim(setup, progress)
+    trimmed = time.perf_counter()
+    first = clock + SECONDS_PER_HOUR * scenario.environment.hours_since_trim
+    begun = np.asarray(first + np.arange(count) * plan.period, dtype=float)
+    live = Live.of(machine, scenario.seed)
+    loaded = replace(program, alpha=machine.gains.set_alpha(trims.alpha))
+    run = Experiment(machine, loaded, live, scenario.seed, "run", settings_of(scenario))
+    d, n = setup.network.layout[0], machine.channels
+    carriers = program.channel_of_unit[:d]
+    analog = scenario.timeline.memory == "sample_and_hold"
+    chains = trials if analog else 1  # an analog memory averages no trials: each one is a chain of its own
+    memory = AnalogMemory(
+        machine.memory,
+        carriers,
+        1.0 - program.alpha[carriers],
+        seed=scenario.seed,
+        name="run",
+        noise=scenario.solve.noise,
+    )
     start = stream(scenario.seed, "start").standard_normal((count, d))
-    x, run = start, experiment("run", scenario.trials)
-    keep = (min(scenario.record.samples, count), min(scenario.record.trials, scenario.trials))
-    watch = program.channel_of_unit[:d]
-    states, reads, fixed, settling, saturated, voltage, watched = [], [], [], [], [], [], []
-    node, evaluations = setup.machine.node, 0
+    kept = (min(scenario.record.samples, count), min(scenario.record.trials, trials))
+    x, found = start, _Collected()
     for step in range(steps):
         t = (step + 1) / steps
-        drive = program.drive(operator.additive(t, x), correction[step])
-        segment = setup.schedule.solve_of(step)
+        from_host = x if step == 0 or not analog else np.zeros_like(x)
+        drive = trims.bias + program.drive(operator.additive(t, from_host), trims.correction[step])
+        starts = begun[:, None] + np.array(plan.starts[step])
+        segment = plan.solve_of(step)
         measured = run.measure(
-            drive, segment.step, keep=keep, watch=watch, closed=segment.stop - segment.start, done=progress
+            np.repeat(drive, chains, axis=0),
+            starts.reshape(count * chains, -1),
+            step,
+            analog=memory.drive(count * chains, n),
+            keep=(kept[0] * chains, kept[1]),
+            watch=carriers,
+            closed=segment.stop - segment.start,
+            done=progress,
         )
-        fixed.append(operator.fixed_point(x, t))
-        x = program.units(measured.read_out)[:, :d]
-        states.append(x)
-        reads.append(measured.read_out)
-        settling.append(measured.settling)
-        rest = measured.fixed_point[:, program.channel_of_unit]
-        saturated.append(((rest < node.linear_low) | (rest > node.linear_high)).any(axis=1))
-        voltage.append(measured.voltage)
-        watched.append(measured.watched)
-        evaluations += measured.evaluations
+        found.ideal.append(operator.fixed_point(x, t))
+        found.add(measured, count, chains, kept[1])
+        x = program.units(found.read_out[-1])[:, :d]
+        if analog and step + 1 < steps:
+            until = (
+                plan.starts[step + 1][0] - plan.starts[step][0] - plan.held + machine.digitiser.times[-1] / 2
+            )
+            memory.hold(measured.at_hold[:, 0], step, until)
+            if memory.held is not None:
+                held = memory.held.reshape(count, chains, n).mean(axis=1)
+                x = program.units(held)[:, :d]
+    ended = time.perf_counter()
+    rest = np.array(found.fixed_point)[..., program.channel_of_unit]
+    low, high = machine.node.linear_low, machine.node.linear_high
     return Run(
+        trims=trims,
+        **_left(setup, trims, clock),
+        begun=begun,
         start=start,
-        state=np.array(states),
-        read_out=np.array(reads),
-        ideal_fixed_point=np.array(fixed),
-        settling=np.array(settling),
-        saturated=np.array(saturated),
-        voltage=np.array(voltage),
-        solution_voltage=np.array(watched),
-        correction=correction,
-        evaluations=evaluations,
-        solve_seconds=time.perf_counter() - began,
+        state=program.units(np.array(found.read_out))[..., :d],
+        read_out=np.array(found.read_out),
+        ideal_fixed_point=np.array(found.ideal),
+        settling=np.array(found.settling),
+        saturated=np.any((rest < low) | (rest > high), axis=-1),
+        voltage=np.array(found.voltage),
+        solution_voltage=np.array(found.watched),
+        evaluations=found.evaluations,
+        trim_seconds=trimmed - began,
+        solve_seconds=ended - began,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """The machine's samples beside what they are compared with.
+@dataclass
+class _Collected:
+    """Results of the steps so far."""
 
-    Attributes:
-        state_ideal: (steps, samples, d) the same network stepped digitally from the same noise.
-        reference: (1000, d) held-out data.
-        gaussian: (samples, d) drawn from the Gaussian fitted to the reference.
-        floor: (samples, d) a second data sample.
-        summary: flat figures of merit.
-        frequency: (k,) Hz of the sweep.
-        magnitude: (m, k) response of the open path, relative to its static gain.
-    """
+    ideal: list[Array] = field(default_factory=list)
+    read_out: list[Array] = field(default_factory=list)
+    settling: list[Array] = field(default_factory=list)
+    fixed_point: list[Array] = field(default_factory=list)
+    voltage: list[Array] = field(default_factory=list)
+    watched: list[Array] = field(default_factory=list)
+    evaluations: int = 0
 
-    state_ideal: Array
-    reference: Array
-    gaussian: Array
-    floor: Array
-    summary: dict[str, float]
-    frequency: Array
-    magnitude: Array
+    def add(self, measured: Measured, samples: int, chains: int, trials: int) -> None:
+        """Take one step's results in; chains of a sample are its trials."""
+        self.read_out.append(measured.read_out.reshape(samples, chains, -1).mean(axis=1))
+        self.settling.append(measured.settling[::chains])
+        self.fixed_point.append(measured.fixed_point[::chains])
+        self.watched.append(measured.watched[::chains])
+        voltage = measured.voltage
+        if chains > 1:
+            voltage = voltage.reshape(-1, chains, *voltage.shape[2:])[:, :trials]
+        self.voltage.append(voltage)
+        self.evaluations += measured.evaluations
 
 
-def compare(setup: Setup, run: Run) -> Comparison:
-    """Reference clouds and the summary's figures."""
-    scenario, network, program = setup.scenario, setup.network, setup.compiled.program
-    d, steps = network.layout[0], scenario.diffusion.steps
-    states = implicit_states(network, run.start, steps)[:, :, :d]
-    data = stream(REFERENCE_SEED, f"data.{network.data}.held_out")
-    reference = shape_points(network.data, REFERENCE_POINTS, data)
-    other = stream(REFERENCE_SEED, f"data.{network.data}.floor")
-    floor = shape_points(network.data, scenario.samples, other)
-    mean, covariance = gaussian_fit(reference)
-    gaussian = gaussian_sample(mean, covariance, scenario.samples, stream(REFERENCE_SEED, "data.gaussian"))
-    got = program.units(run.read_out)
-    error = got - run.ideal_fixed_point
-    frequency, magnitude = open_path_response(setup)
-    corners = [corner(frequency, row) for row in magnitude]
-    clouds = {"machine": run.state[-1], "ideal": states[-1], "gaussian": gaussian, "floor": floor}
-    summary: dict[str, float] = {
-        "settling_us_median": float(np.median(run.settling)) * 1e6,
-        "settling_us_p95": float(np.percentile(run.settling, 95)) * 1e6,
-        "saturated_fraction": float(np.mean(run.saturated)),
-        "unsettled_fraction": float(np.mean(run.settling > setup.machine.digitiser.window_start)),
-        "bandwidth_3db_hz": float(np.median(corners)),
-        "theorem1_dt_max": theorem1_dt_max(network),
-        "layerwise_bound": layerwise_bound(network, 1 / steps),
-        "dt": 1 / steps,
+def _left(setup: Setup, trims: Trims, clock: float) -> dict[str, Array]:
+    """What the trims have left where they were made, seen from inside the machine, which no instrument can."""
+    machine, program, scenario = setup.trim_machine, setup.compiled.program, setup.scenario
+    live = Live.of(machine, scenario.seed)
+    drift = live.drift.at([clock]) if live.drift is not None and scenario.solve.noise else None
+    electronics = electronics_of(machine, machine.gains.set_alpha(trims.alpha), program.beta, drift)
+    loop, zero = compose(machine, program, electronics), np.zeros((1, machine.channels))
+    reached = sum(loop.arm_output(arm, zero) for arm in ("+", "-")) + electronics.offset + trims.bias
+    return {
+        "offset_left": np.asarray(reached)[0],
+        "alpha_left": electronics.alpha - program.alpha,
     }
-    summary |= {f"w2_{name}": w2(cloud, reference) for name, cloud in clouds.items()}
-    # the unbiased estimate needs two points
-    summary |= {
-        f"mmd2_{name}": mmd2_unbiased(cloud, reference) if len(cloud) > 1 else float("nan")
-        for name, cloud in clouds.items()
-        if name != "floor"
-    }
-    summary |= {
-        "nrmse_step_ideal_mean": float(
-            np.mean([nrmse(a, b) for a, b in zip(got, run.ideal_fixed_point, strict=True)])
-        ),
-        "nrmse_top": float(
-            np.mean([nrmse(a[:, :d], b[:, :d]) for a, b in zip(got, run.ideal_fixed_point, strict=True)])
-        ),
-        "top_bias_per_step_max": float(np.abs(error[:, :, :d].mean(axis=1)).max()),
-        "rms_shift": rms_distance(run.state[-1], states[-1]),
-        "alpha_max": float(program.alpha.max()),
-        "beta": program.beta,
-        "latency_s_per_step": float(np.mean(setup.schedule.step_latency)),
-        "solver_nfev": float(run.evaluations),
-    }
-    return Comparison(states, reference, gaussian, floor, summary, frequency, magnitude)
-
-
-def open_path_response(setup: Setup) -> tuple[Array, Array]:
-    """Response from DAC to node with W = 0 and alpha = 0: frequencies (k,) Hz, magnitudes (m, k)."""
-    program = setup.compiled.program
-    dark = Program(
-        np.zeros_like(program.weight),
-        np.zeros_like(program.alpha),
-        program.beta,
-        program.channel_of_unit,
-        program.volts_per_unit,
-    )
-    trims = decreed(setup.machine, dark, 0.0, 0.0)
-    n = setup.machine.channels
-    channels = np.unique(np.linspace(0, n - 1, min(n, SWEEP_CHANNELS)).round().astype(np.intp))
-    loop = compose(setup.machine, dark, trims)
-    frequencies = SWEEP * float(np.median(setup.machine.poles.node))
-    return frequencies, sweep(loop, channels, frequencies)

@@ -108,11 +108,8 @@ class Compile(_Table):
         alpha_min: least relaxation that "per_channel" chooses.
         beta: gain of the electronics after the arms' difference, dimensionless.
         volts_per_unit: volts that stand for one network unit; by default the knee of the machine's pairs.
-        quantise: whether weights are rounded to the modulator's grey levels.
+        trims: whether alpha and offsets are trimmed, through the bench's instruments, before use.
         operating_point_trim: number of noise samples of the trim at the operating point; 0 leaves it out.
-        trims: whether offsets and alpha are nulled, by decree, after programming.
-        offset_residual: standard deviation of what an offset trim leaves, volts.
-        alpha_residual: standard deviation of what an alpha trim leaves, dimensionless.
     """
 
     knowledge: Annotated[
@@ -124,11 +121,22 @@ class Compile(_Table):
     alpha_min: float = Field(default=0.8, ge=0.0, lt=1.0)
     beta: float = Field(default=27.0, gt=0.0, le=1000.0)
     volts_per_unit: Annotated[float | None, _quantity("volt", 1e-3, 100.0)] = None
-    quantise: bool = True
+    trims: Literal["bench", "none"] = "bench"
     operating_point_trim: int = Field(default=128, ge=0, le=10_000)
-    trims: Literal["decree", "none"] = "decree"
-    offset_residual: Annotated[float, _quantity("volt", 0.0, 1.0)] = 1e-4
-    alpha_residual: float = Field(default=1e-4, ge=0.0, le=0.1)
+
+
+class Environment(_Table):
+    """The room, and the time that has passed in it.
+
+    Attributes:
+        temperature: of the room while the samples are taken, kelvin; None is what the sheets refer to.
+        temperature_at_trim: of the room during the trims, likewise.
+        hours_since_trim: hours between the trims and the first sample, in which gains and offsets drift.
+    """
+
+    temperature: Annotated[float | None, _quantity("kelvin", 1.0, 1e4)] = None
+    temperature_at_trim: Annotated[float | None, _quantity("kelvin", 1.0, 1e4)] = None
+    hours_since_trim: float = Field(default=0.0, ge=0.0, le=1e5)
 
 
 class Timeline(_Table):
@@ -138,13 +146,17 @@ class Timeline(_Table):
         window_start: begin of the averaging window, text, a time or a fraction of the record.
         window_stop: its end.
         samples_per_record: length of a record in samples of the digitiser.
-        trial_spacing: time from one trial to the next, seconds.
+        trial_spacing: time from one trial to the next, seconds; None until flicker is independent, and 0 for as
+            soon as the digitiser is ready.
+        memory: what carries the sample from step to step: the host, which averages trials, or sample-and-hold
+            cells, where each trial is a chain of its own.
     """
 
     window_start: Annotated[str | None, BeforeValidator(_window_edge)] = None
     window_stop: Annotated[str | None, BeforeValidator(_window_edge)] = None
     samples_per_record: int | None = Field(default=None, ge=2, le=1_000_000)
     trial_spacing: Annotated[float | None, _quantity("second", 0.0, 1e6)] = None
+    memory: Literal["digital", "sample_and_hold"] = "digital"
 
     @model_validator(mode="after")
     def _in_order(self) -> Timeline:
@@ -235,6 +247,7 @@ class Scenario(_Table):
     diffusion: Diffusion
     compile: Compile = Compile()
     parts: Annotated[dict[str, dict[str, Text]], BeforeValidator(_choices)] = Field(default={})
+    environment: Environment = Environment()
     timeline: Timeline = Timeline()
     solve: Solve = Solve()
     record: Record = Record()

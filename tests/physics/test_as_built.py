@@ -11,7 +11,7 @@ from scipy.stats import chi2
 from aocsim.asbuilt import AsBuilt, aperture
 from aocsim.machine import Machine
 
-ROLES = ("pair", "led", "optics", "slm", "detector", "gains", "node", "poles", "dac", "digitiser")
+ROLES = ("pair", "led", "optics", "slm", "detector", "gains", "node", "poles", "dac", "digitiser", "memory")
 CHANGES = {
     "pair": {"tail_current.spread": "5 %"},
     "led": {"bias_current": "11 mA"},
@@ -23,6 +23,7 @@ CHANGES = {
     "poles": {"sheet": "poles_all"},
     "dac": {"bits": "12"},
     "digitiser": {"effective_bits": "11"},
+    "memory": {"pedestal.spread": "0.2 mV"},
 }
 
 
@@ -86,6 +87,8 @@ ENTRIES = [
     ("gains", "closed_loop_gain", "channel"),
     ("gains", "offset", "channel"),
     ("poles", "node", "channel"),
+    ("memory", "pedestal", "channel"),
+    ("memory", "droop_rate", "channel"),
 ]
 
 

@@ -77,3 +77,13 @@ def test_published_offsets_and_scaling_over_serials(machine_of):
     slope = np.array([g.offset_per_beta for g in built])
     assert slope.mean() == pytest.approx(-2.57e-4 * 2.0 * 0.73, rel=0.1)
     np.testing.assert_allclose(built[0].node_offset(10.0), built[0].offset + 10 * built[0].offset_per_beta)
+
+
+def test_published_drift_of_an_hour(machine_of):
+    """Random walk: 0.3 % of gain and 1 mV of offset in an hour, twice that in four; nothing on ideal parts."""
+    gains, ideal = machine_of("aoc48", serial=1).gains, machine_of("ideal48", serial=1).gains
+    for hours in (1, 4):
+        root = np.sqrt(3600.0 * hours)
+        assert gains.gain_drift * root == pytest.approx(0.3e-2 * np.sqrt(hours), rel=1e-12)
+        assert gains.offset_drift * root == pytest.approx(1e-3 * np.sqrt(hours), rel=1e-12)
+    assert ideal.gain_drift == ideal.offset_drift == 0

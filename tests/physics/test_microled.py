@@ -192,3 +192,17 @@ def test_thermal_droop_scales_the_light(machine_of):
     cold, warm = machine_of("aoc48").led, machine_of("aoc48", led={"temperature_rise": "10 K"}).led
     v = np.linspace(-0.2, 0.2, 11)
     np.testing.assert_allclose(warm.law(1).response(v), 0.98 * cold.law(1).response(v), rtol=1e-9, atol=1e-18)
+
+
+def test_published_thermal_droop_of_the_room(machine_of):
+    """-0.2 %/K of the light at the reference temperature, for every kelvin, and on top of the emitters' own rise."""
+    led = machine_of("aoc48", serial=2, led={"temperature_rise": "25 K"}).led
+    cool = machine_of("aoc48", serial=2).led
+    for room, share in ((297.15, 0.952), (299.15, 0.948), (318.15, 0.91), (258.15, 1.03)):
+        moved = led.at_temperature(room)
+        for arm in (0, 1):
+            assert moved.bias_power(arm) == pytest.approx(share * cool.bias_power(arm), rel=1e-12)
+            assert moved.bandwidth(arm) == cool.bandwidth(arm)
+    # -0.2 % of the light of calibration each kelvin
+    rise = led.at_temperature(299.15).bias_power(0) - led.at_temperature(297.15).bias_power(0)
+    assert rise / 2 == pytest.approx(-2e-3 * cool.bias_power(0), rel=1e-9)

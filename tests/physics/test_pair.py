@@ -1,5 +1,7 @@
 """The differential pair against the textbook law, the measured law of the 48-channel machine and thermal physics."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -109,6 +111,24 @@ def test_published_temperature_slope(machine_of, resistance, expected):
     # closed form: d ln(slope)/dT = -1/(T (1 + k)), k = I_EE R_E / 2 V_T
     k = 1e-3 * float(resistance.split()[0]) / (2 * thermal_voltage(298.15))
     assert change == pytest.approx(-1 / (298.15 * (1 + k)), rel=1e-3)
+
+
+def test_published_temperature_of_offset_and_room(machine_of):
+    """dV_os/dT = V_os/T (Gray, Hurst, Lewis, Meyer); a warmer room is the same pair with a warmer junction."""
+    pair = machine_of("aoc48", serial=4, pair={"junction_temperature": "310 K"}).pair
+    warm, cold = pair.at_temperature(299.15), pair.at_temperature(297.15)
+    np.testing.assert_allclose(
+        (warm.input_offset - cold.input_offset) / 2, pair.input_offset / 310, rtol=1e-10, atol=1e-18
+    )
+    assert warm.junction_temperature == pytest.approx(311.0, rel=1e-14)
+    built = machine_of("aoc48", serial=4, pair={"junction_temperature": "330 K"}).pair
+    moved = pair.at_temperature(318.15)
+    assert moved.degeneration == pytest.approx(built.degeneration, rel=1e-12)
+    assert moved.knee == pytest.approx(built.knee, rel=1e-12)
+    z = np.linspace(-2.0, 2.0, 101)[:, None] - np.zeros(len(pair.swing))
+    # the sheet's offset is that of the reference temperature, whatever the junction's is
+    built = replace(built, input_offset=built.input_offset * 330 / 310)
+    np.testing.assert_allclose(moved.stage().response(z), built.stage().response(z), rtol=0, atol=1e-12)
 
 
 def test_stage_applies_offset_gain_and_feedthrough(machine_of):

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aocsim.errors import InputError
+
 # Public digital twin, column_wise_weights_distortion: mean a, b, c over columns, eta = a w^2 + b w + c
 COLUMN_LAW = ((-0.143, 0.871, 0.045), (-0.144, 0.836, 0.0528))
 SYSTEM_CONTRAST = (9.2, 31.3)
@@ -137,3 +139,28 @@ def test_contrast_for_each_channel_lies_along_the_outputs(machine_of, spec_of):
     drawn = AsBuilt(part, "aoc48", "slm", 1, 8).array("contrast", "pixel")
     assert np.ptp(drawn, axis=1).min() > 0  # differs between outputs j
     assert np.ptp(drawn, axis=2).max() == 0  # the same for all inputs i
+
+
+def test_flicker_lines_are_shares_of_the_variance(machine_of):
+    """Lines at 1, 2, ... times the frame rate leave something to the rest; ideal panels have none."""
+    lines = machine_of("aoc48", serial=1).slm.flicker_lines
+    assert lines.shape == (2,)
+    assert 0 < lines.sum() < 1
+    assert not machine_of("ideal48").slm.flicker_lines.any()
+    more = machine_of("aoc48", slm={"flicker_lines": ("0.5", "0.3", "0.1")}).slm.flicker_lines
+    np.testing.assert_array_equal(more, [0.5, 0.3, 0.1])
+
+
+@pytest.mark.parametrize("lines", [("1",), ("0.6", "0.4"), ("0.5", "0.3", "0.3"), ("-0.1",), ("inf",)])
+def test_flicker_lines_beyond_the_variance_are_refused(machine_of, lines):
+    with pytest.raises(InputError) as caught:
+        machine_of("aoc48", slm={"flicker_lines": lines})
+    assert caught.value.key == "parts.slm.flicker_lines"
+
+
+def test_published_times_of_a_video_rate_panel(machine_of):
+    """Frames at 60 Hz; a nematic answers within a few milliseconds, inside one frame."""
+    for name in ("aoc48", "ideal48"):
+        slm = machine_of(name).slm
+        assert 1 / slm.frame_time == pytest.approx(60, rel=0.01)
+        assert 1e-3 < slm.settling_time < slm.frame_time

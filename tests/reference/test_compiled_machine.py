@@ -13,7 +13,7 @@ from aocsim.solve.steady import require_stable, steady_state
 
 
 def settled(bench, drive):
-    loop = compose(bench.machine, bench.compiled.program, bench.trims)
+    loop = compose(bench.machine, bench.compiled.program, bench.electronics)
     start = np.zeros((len(drive), loop.states))
     path = integrate(loop, start, drive, np.array([0.0, 60e-6]), rtol=1e-8, atol=1e-9).state[:, -1]
     fixed = steady_state(loop, path, drive)
@@ -74,7 +74,7 @@ def test_settling_scales_with_one_over_one_minus_alpha(bench_of):
     for alpha in (0.97, 0.985):
         bench = bench_of("ideal48", serial=1, quantise=False, alpha=alpha, beta=60.0)
         x, drive = bench.drive(1, 0.4)
-        loop = compose(bench.machine, bench.compiled.program, bench.trims)
+        loop = compose(bench.machine, bench.compiled.program, bench.electronics)
         fixed = steady_state(
             loop, integrate(loop, np.zeros((1, 48)), drive, np.array([0.0, 60e-6])).state[:, -1], drive
         )

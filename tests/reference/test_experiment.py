@@ -7,16 +7,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aocsim.compose import Flicker, compose
+from aocsim.compose import compose
 from aocsim.errors import PhysicsError
 from aocsim.experiment import SOLVES_PER_BLOCK, Experiment, SolveSettings, settling_time
+from aocsim.live import Live, flicker_correlation
 from aocsim.solve.integrators import integrate
 
+FAR_APART = 1e-3  # s between solves: their flicker is independent
 
-def experiment(bench, trials=3, seed=5, **changes):
-    return Experiment(
-        bench.machine, bench.compiled.program, bench.trims, trials, seed, "run", SolveSettings(**changes)
-    )
+
+class Bound:
+    """An experiment whose solves begin one after the other, samples in order."""
+
+    def __init__(self, inner, trials, spacing):
+        self.inner, self.trials, self.spacing = inner, trials, spacing
+
+    def measure(self, drive, step, **options):
+        begun = np.arange(len(drive) * self.trials).reshape(len(drive), self.trials) * self.spacing
+        return self.inner.measure(drive, begun + step * self.spacing * 1e4, step, **options)
+
+
+def experiment(bench, trials=3, seed=5, spacing=FAR_APART, program=None, **changes):
+    machine = bench.trimmed_machine
+    program = program or bench.compiled.program
+    live = Live.of(machine, seed)
+    return Bound(Experiment(machine, program, live, seed, "run", SolveSettings(**changes)), trials, spacing)
 
 
 @pytest.fixture(scope="module")
@@ -48,31 +63,6 @@ def test_later_samples_do_not_change_earlier_blocks(bench):
     _, drive = bench.drive(12, 0.5)
     short = experiment(bench, trials).measure(drive[:8], 0).read_out
     np.testing.assert_array_equal(experiment(bench, trials).measure(drive, 0).read_out[:8], short)
-
-
-def test_flicker_draws_depend_on_sample_step_and_trial_alone():
-    """Any split of the batch, any number of other samples, and more trials: the same numbers."""
-    places = [(s, 3) for s in range(6)]
-    whole = Flicker.draw(9, "run.flicker", 4, places, 3)
-    pixel, common = whole.pixel.reshape(6, 3, -1), whole.common.reshape(6, 3, 2)
-    for k in (0, 2, 5):
-        alone = Flicker.draw(9, "run.flicker", 4, [places[k]], 3)
-        np.testing.assert_array_equal(alone.pixel.reshape(3, -1), pixel[k])
-        more = Flicker.draw(9, "run.flicker", 4, [places[k]], 5)
-        np.testing.assert_array_equal(more.pixel.reshape(5, -1)[:3], pixel[k])
-        np.testing.assert_array_equal(more.common[:3], common[k])
-
-
-def test_flicker_draws_are_independent():
-    """Correlation between any two solves (sample, step, trial), 2 x 40 x 40 pixels: below 5 / sqrt(3200)."""
-    draws = [
-        Flicker.draw(9, "run.flicker", 40, [(s, step) for s in range(3)], 2).pixel.reshape(6, -1)
-        for step in range(3)
-    ]
-    rows = np.concatenate(draws)
-    correlation = np.corrcoef(rows) - np.eye(len(rows))
-    assert np.abs(correlation).max() < 5 / np.sqrt(3200)
-    np.testing.assert_allclose(rows.std(axis=1), 1.0, atol=0.08)
 
 
 @settings(max_examples=50)
@@ -108,7 +98,7 @@ def test_noiseless_experiment_is_the_window_mean_of_the_transient(bench_of):
     bench = bench_of("ideal48", serial=1)
     _, drive = bench.drive(3, 0.5)
     found = experiment(bench, trials=2, noise=False).measure(drive, 0)
-    loop = compose(bench.machine, bench.compiled.program, bench.trims)
+    loop = compose(bench.machine, bench.compiled.program, bench.electronics)
     times = np.arange(90) / 4.6875e6
     path = integrate(loop, np.zeros((3, 48)), drive, times, method="DOP853", rtol=1e-9, atol=1e-11).state
     np.testing.assert_allclose(found.read_out, path[:, 61:84].mean(axis=1), rtol=0, atol=1e-5)
@@ -149,13 +139,44 @@ def test_a_drive_beyond_the_dac_is_clipped(bench):
 def test_a_loop_that_sits_on_an_unstable_fixed_point_is_refused(bench_of, kick):
     """alpha = 1.02 on one channel: the node runs away from 0 V, or sits there only for want of noise."""
     bench = bench_of("ideal48", serial=1)
-    alpha = bench.trims.alpha.copy()
+    alpha = bench.compiled.program.alpha.copy()
     idle = np.setdiff1d(np.arange(48), bench.compiled.program.channel_of_unit)
     used = bench.compiled.program.channel_of_unit[0]
     assert used not in idle
     alpha[used] = 1.5
-    unstable = replace(bench, trims=replace(bench.trims, alpha=alpha))
+    unstable = replace(bench.compiled.program, alpha=alpha)
     drive = np.zeros((1, 48))
     drive[0, used] = kick
     with pytest.raises(PhysicsError), np.errstate(all="ignore"):
-        experiment(unstable, trials=1).measure(drive, 0)
+        experiment(bench, trials=1, program=unstable).measure(drive, 0)
+
+
+def test_back_to_back_trials_average_less_than_spaced_ones(bench):
+    """Variance of the mean of m equally correlated trials: [1 + 2 sum_k (1 - k/m) rho(k s)] / m of a single one's.
+
+    White noise and rounding average in either case, so their share, measured with flicker off, is taken apart.
+    """
+    used = bench.compiled.program.channel_of_unit
+    _, one = bench.drive(1, 0.5)
+    drive, trials, close = np.repeat(one, 160, axis=0), 5, 30e-6
+
+    def variance(trials, spacing, seed, pixel):
+        slm = bench.machine.slm
+        still = replace(slm, flicker=slm.flicker * pixel, flicker_common=slm.flicker_common * pixel)
+        other = replace(bench, machine=replace(bench.machine, slm=replace(still, flicker_lines=np.zeros(1))))
+        # samples far apart, trials as told
+        inner = experiment(other, trials, seed).inner
+        begun = np.arange(len(drive))[:, None] * 5e-3 + np.arange(trials) * spacing
+        read = inner.measure(drive, begun, 0, diagnose=False).read_out
+        return read.var(axis=0)[used]
+
+    white = variance(1, 0.0, 3, 0.0).mean()
+    single = variance(1, 0.0, 1, 1.0).mean() - white
+    apart = variance(trials, FAR_APART, 2, 1.0).mean() - white / trials
+    together = variance(trials, close, 2, 1.0).mean() - white / trials
+    lags = np.arange(1, trials)
+    rho = flicker_correlation(lags * close, bench.machine.slm.flicker_correlation_time)
+    expected = (1 + 2 * np.sum((1 - lags / trials) * rho)) / trials
+    assert apart / single == pytest.approx(1 / trials, rel=0.25)
+    assert together / single == pytest.approx(expected, rel=0.2)
+    assert together > 3 * apart

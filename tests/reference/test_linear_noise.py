@@ -153,7 +153,7 @@ def ensemble(bench, loop, drive, start, count, samples, per_sample, seed):
 
 
 def compare(bench, count, samples, per_sample, pieces, seed):
-    loop = compose(bench.machine, bench.compiled.program, bench.trims)
+    loop = compose(bench.machine, bench.compiled.program, bench.electronics)
     _, drive = bench.drive(1, 0.5)
     n = loop.channels
     times = INTERVAL * np.arange(samples)
@@ -211,7 +211,7 @@ def test_against_a_stochastic_integration_of_48_channels(bench_of):
 def test_at_rest_is_the_lyapunov_solution(bench_of):
     """Long after the transient: A P + P A^T = -D, the loop's own A and D, 0.1 % of the largest variance."""
     bench = bench_of("aoc48", serial=3, channels=16, beta=150.0)
-    loop = compose(bench.machine, bench.compiled.program, bench.trims)
+    loop = compose(bench.machine, bench.compiled.program, bench.electronics)
     _, drive = bench.drive(1, 0.5)
     rest = steady_state(
         loop, integrate(loop, np.zeros((1, 16)), drive, np.array([0.0, 100e-6])).state[:, -1], drive
@@ -225,7 +225,7 @@ def test_at_rest_is_the_lyapunov_solution(bench_of):
 def test_all_poles_filter_the_noise_as_scipy_does(bench_of):
     """Machine with all poles at rest: the node's covariance by Lyapunov on scaled states, 0.1 % of the largest."""
     bench = bench_of("aoc48", serial=3, channels=16, beta=150.0, poles={"sheet": "poles_all"})
-    loop = compose(bench.machine, bench.compiled.program, bench.trims)
+    loop = compose(bench.machine, bench.compiled.program, bench.electronics)
     _, drive = bench.drive(1, 0.5)
     start = np.zeros((1, loop.states))
     rest = steady_state(loop, integrate(loop, start, drive, np.array([0.0, 30e-6])).state[:, -1], drive)
@@ -246,7 +246,7 @@ def test_densities_are_the_detectors(bench_of):
     """Diffusion at the node by hand: r^2 g^2 (S+ + S-)/2 on the diagonal, S from photocurrent with bias light."""
     bench = bench_of("aoc48", serial=3)
     machine, program = bench.machine, bench.compiled.program
-    loop = compose(machine, program, bench.trims)
+    loop = compose(machine, program, bench.electronics)
     z, drive = np.random.default_rng(0).uniform(-0.8, 0.8, (2, 48)), np.zeros((2, 48))
     matrices = photocurrent_matrix(machine, program)
     detector = machine.detector

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 from aocsim.components.pair import normalised_current
-from aocsim.compose import Flicker, Trims, compose, photocurrent_matrix, untrimmed
+from aocsim.compose import Electronics, compose, electronics_of, photocurrent_matrix
 from aocsim.constants import thermal_voltage
 from aocsim.law import Law
+from aocsim.live import Flicker
 from aocsim.loop import Arm, Loop
 from aocsim.solve.integrators import integrate
 from aocsim.solve.steady import steady_state
@@ -191,7 +192,19 @@ def test_diffusion_of_a_source_that_two_arms_share_is_correlated():
     np.testing.assert_allclose(apart.linearise(*at)[1][0], 5.0 * np.eye(N), rtol=1e-14)
 
 
-def machine_rhs(machine, program, trims, state, drive):
+def as_built(bench):
+    """The electronics with all their errors, at the program's settings."""
+    program = bench.compiled.program
+    return electronics_of(bench.machine, program.alpha, program.beta)
+
+
+def wobble(solves, channels, seed=3):
+    """Independent flicker of unit variance."""
+    rng = np.random.default_rng(seed)
+    return Flicker(rng.standard_normal((solves, 2, channels, channels)), rng.standard_normal((solves, 2)))
+
+
+def machine_rhs(machine, program, electronics, state, drive):
     """The machine with all its poles, written by hand from parts' formulas and not from stages or tables."""
     n = machine.channels
     z, d, light_p, tia_p, light_m, tia_m = (state[..., k * n : (k + 1) * n] for k in range(6))
@@ -226,7 +239,7 @@ def machine_rhs(machine, program, trims, state, drive):
         current.append(tia)
     gains = machine.gains
     gain = detector.feedback_resistance * gains.closed_loop_gain * program.beta * gains.electrical_gain
-    total = gain * (current[0] - current[1]) + trims.alpha * z + drive + trims.offset
+    total = gain * (current[0] - current[1]) + electronics.alpha * z + drive + electronics.offset
     out[0] = 2 * np.pi * poles.node * (machine.node.saturate(total) - z)
     return np.concatenate(out, axis=-1)
 
@@ -236,8 +249,8 @@ def full(bench_of):
     bench = bench_of(
         "aoc48", serial=2, poles={"sheet": "poles_all"}, detector={"bias_light_rejection": "0.97"}
     )
-    trims = untrimmed(bench.machine, bench.compiled.program)
-    return bench, trims, compose(bench.machine, bench.compiled.program, trims)
+    electronics = as_built(bench)
+    return bench, electronics, compose(bench.machine, bench.compiled.program, electronics)
 
 
 def states_of(loop, count, seed=0):
@@ -251,13 +264,13 @@ def states_of(loop, count, seed=0):
 
 def test_machine_with_all_poles_by_hand(full):
     """1e-8 of the largest rate of change of each kind of state."""
-    bench, trims, loop = full
+    bench, electronics, loop = full
     assert loop.states == 6 * 48
     state, drive = states_of(loop, 3)
     state[0, :48] *= 3.0  # into the amplifier's rails
     state[:, 48:96] = np.clip(state[:, 48:96], -0.25, 0.25)  # the pair cannot give more
     found = loop.rhs(state, drive).reshape(3, 6, 48)
-    expected = machine_rhs(bench.machine, bench.compiled.program, trims, state, drive).reshape(3, 6, 48)
+    expected = machine_rhs(bench.machine, bench.compiled.program, electronics, state, drive).reshape(3, 6, 48)
     for kind in range(6):
         scale = np.abs(expected[:, kind]).max()
         np.testing.assert_allclose(found[:, kind], expected[:, kind], rtol=0, atol=1e-8 * scale)
@@ -297,7 +310,7 @@ def test_jacobian_with_all_poles_by_central_differences(full):
 
 def test_jacobian_of_one_pole_by_central_differences(bench_of):
     bench = bench_of("aoc48", serial=2)
-    loop = compose(bench.machine, bench.compiled.program, untrimmed(bench.machine, bench.compiled.program))
+    loop = compose(bench.machine, bench.compiled.program, as_built(bench))
     rng = np.random.default_rng(5)
     for _ in range(3):
         state, drive = 1.5 * rng.standard_normal(48), 0.3 * rng.standard_normal(48)
@@ -310,12 +323,12 @@ def test_each_solve_of_a_flickering_batch_is_its_own_loop(bench_of):
     """Batch with a leading axis, `select`, and a loop composed from one draw: the same derivative and jacobian."""
     bench = bench_of("aoc48", serial=2, poles={"sheet": "poles_all"})
     program, machine = bench.compiled.program, bench.machine
-    flicker = Flicker.draw(3, "t.flicker", 48, [(0, 0), (1, 0)], 2)
-    batch = compose(machine, program, bench.trims, flicker)
+    flicker = wobble(4, 48)
+    batch = compose(machine, program, bench.electronics, flicker)
     state, drive = states_of(batch, 4)
     rates, jacobians = batch.rhs(state, drive), batch.jacobian(state, drive)
     for k in range(4):
-        single = compose(machine, program, bench.trims, Flicker(flicker.pixel[k], flicker.common[k]))
+        single = compose(machine, program, bench.electronics, Flicker(flicker.pixel[k], flicker.common[k]))
         np.testing.assert_allclose(batch.select(k).rhs(state[k], drive[k]), rates[k], rtol=1e-12, atol=1e-6)
         np.testing.assert_allclose(single.rhs(state[k], drive[k]), rates[k], rtol=1e-12, atol=1e-6)
         np.testing.assert_allclose(
@@ -327,7 +340,7 @@ def test_flicker_has_the_sheets_size(bench_of):
     """Ensemble of matrices: pixel part sigma_G sqrt(tau (1 - tau)) and 1 % common to an arm; 3 % over 600 draws."""
     bench = bench_of("aoc48", serial=2, channels=16)
     machine, program = bench.machine, bench.compiled.program
-    draws = Flicker.draw(3, "t.flicker", 16, [(k, 0) for k in range(600)], 1)
+    draws = wobble(600, 16)
     quiet = photocurrent_matrix(machine, program)
     change = photocurrent_matrix(machine, program, draws) - quiet
     # crosstalk mixes rows of independent pixels: variances add with its squares
@@ -373,7 +386,7 @@ def test_linear_loop_is_expm():
 
 def test_small_step_of_the_machine_is_expm(full):
     """A microvolt on the drives of the settled machine: the linearised loop's answer to 1e-8 of the largest."""
-    bench, _trims, loop = full
+    bench, _electronics, loop = full
     _, drive = bench.drive(1, 0.5)
     rest = steady_state(
         loop, integrate(loop, np.zeros((1, loop.states)), drive, np.array([0, 15e-6])).state[:, -1], drive
@@ -394,13 +407,15 @@ def test_small_step_of_the_machine_is_expm(full):
 
 def test_arm_output_is_the_settled_path(full):
     """Static output of an arm: what its poles arrive at for constant node voltages."""
-    bench, trims, loop = full
+    bench, electronics, loop = full
     z = np.random.default_rng(4).uniform(-1, 1, 48)
     n = 48
     state = np.zeros(loop.states)
     state[:n] = z
     for _ in range(4):  # the poles behind z, front to back
-        rate = machine_rhs(bench.machine, bench.compiled.program, trims, state[None], np.zeros((1, n)))[0]
+        rate = machine_rhs(bench.machine, bench.compiled.program, electronics, state[None], np.zeros((1, n)))[
+            0
+        ]
         poles, led = bench.machine.poles, bench.machine.led
         rates = [
             poles.driver,
@@ -418,15 +433,15 @@ def test_arm_output_is_the_settled_path(full):
         np.testing.assert_allclose(
             loop.arm_output(name, z), expected, rtol=0, atol=1e-8 * np.abs(expected).max()
         )
-    np.testing.assert_allclose(loop.arm_output("alpha", z), trims.alpha * z)
+    np.testing.assert_allclose(loop.arm_output("alpha", z), electronics.alpha * z)
 
 
 def test_untrimmed_machine_carries_its_offsets(bench_of):
     bench = bench_of("aoc48", serial=2)
     gains, program = bench.machine.gains, bench.compiled.program
-    trims = untrimmed(bench.machine, program)
-    np.testing.assert_allclose(trims.alpha, program.alpha * gains.alpha_gain)
-    np.testing.assert_allclose(trims.offset, gains.offset + program.beta * gains.offset_per_beta)
+    electronics = as_built(bench)
+    np.testing.assert_allclose(electronics.alpha, program.alpha * gains.alpha_gain)
+    np.testing.assert_allclose(electronics.offset, gains.offset + program.beta * gains.offset_per_beta)
 
 
 def test_node_without_dominant_pole_is_refused():
@@ -434,10 +449,10 @@ def test_node_without_dominant_pole_is_refused():
         Loop(N, (Arm("a", (Scale(0.5),)),), (Scale(1.0),))
 
 
-def test_trims_are_what_reaches_the_node(bench_of):
+def test_electronics_are_what_reaches_the_node(bench_of):
     bench = bench_of("ideal48", serial=1)
     rng = np.random.default_rng(0)
-    trims = Trims(rng.uniform(0, 0.9, 48), rng.standard_normal(48))
-    loop = compose(bench.machine, bench.compiled.program, trims)
+    electronics = Electronics(rng.uniform(0, 0.9, 48), rng.standard_normal(48))
+    loop = compose(bench.machine, bench.compiled.program, electronics)
     rate = loop.rhs(np.zeros((1, 48)), np.zeros((1, 48)))[0]
-    np.testing.assert_allclose(rate, 2 * np.pi * 5e6 * trims.offset, rtol=1e-12)
+    np.testing.assert_allclose(rate, 2 * np.pi * 5e6 * electronics.offset, rtol=1e-12)

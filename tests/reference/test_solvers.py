@@ -54,7 +54,7 @@ def settle(loop, drive, start, stop=60 * TAU):
 def test_methods_agree_on_the_full_loop(bench_of, sheet, channels):
     """LSODA, Radau and DOP853 of the machine, transient of 10 us (1 us with all poles): 1e-6 V at every instant."""
     bench = bench_of("aoc48", serial=1, channels=channels, poles={"sheet": sheet})
-    loop = compose(bench.machine, bench.compiled.program, bench.trims)
+    loop = compose(bench.machine, bench.compiled.program, bench.electronics)
     _, drive = bench.drive(1, 0.5)
     times = np.linspace(0.0, 1e-6, 6) if sheet == "poles_all" else np.linspace(0.0, 10e-6, 41)
     start = np.zeros((1, loop.states))
@@ -72,7 +72,7 @@ def test_methods_agree_on_the_full_loop(bench_of, sheet, channels):
 def test_default_tolerance_with_all_poles(bench_of):
     """Settings of the experiment (RK45, 1e-5, 1e-6 V) on all poles against 1e-12: 1e-4 V at the node."""
     bench = bench_of("aoc48", serial=1, poles={"sheet": "poles_all"})
-    loop = compose(bench.machine, bench.compiled.program, bench.trims)
+    loop = compose(bench.machine, bench.compiled.program, bench.electronics)
     _, drive = bench.drive(1, 0.5)
     times = np.linspace(0.0, 1e-6, 6)
     start = np.zeros((1, loop.states))
@@ -219,7 +219,7 @@ def test_steady_state_of_contracting_loops(seed, gain):
 
 def test_steady_state_is_where_the_transient_ends(bench_of):
     bench = bench_of("aoc48", serial=1)
-    loop = compose(bench.machine, bench.compiled.program, bench.trims)
+    loop = compose(bench.machine, bench.compiled.program, bench.electronics)
     _, drive = bench.drive(3, 0.5)
     path = integrate(loop, np.zeros((3, 48)), drive, np.array([0.0, 200e-6]), rtol=1e-9, atol=1e-11).state
     np.testing.assert_allclose(steady_state(loop, 0.9 * path[:, -1], drive), path[:, -1], rtol=0, atol=1e-6)

@@ -66,10 +66,12 @@ knowledge = "exact"
 alpha = 0.97
 beta = 27
 volts_per_unit = "279 mV"
-quantise = false
+trims = "none"
 operating_point_trim = 0
-offset_residual = "0.3 mV"
-alpha_residual = 3e-4
+[environment]
+temperature = "30 degC"
+temperature_at_trim = "295 K"
+hours_since_trim = 8
 [parts.slm]
 contrast = "300"
 profile = ["3 mV", "4 mV"]
@@ -78,6 +80,7 @@ window_start = "68 %"
 window_stop = "17.71 us"
 samples_per_record = 90
 trial_spacing = "1 ms"
+memory = "sample_and_hold"
 [solve]
 method = "DOP853"
 rtol = 1e-8
@@ -127,8 +130,9 @@ def test_defaults(library):
     assert (scenario.diffusion.steps, scenario.diffusion.method) == (16, "implicit_euler")
     compiling = scenario.compile
     assert (compiling.knowledge, compiling.alpha, compiling.beta) == (0.0025, "per_channel", 27.0)
-    assert (compiling.quantise, compiling.operating_point_trim) == (True, 128)
-    assert (compiling.offset_residual, compiling.alpha_residual) == (1e-4, 1e-4)
+    assert (compiling.trims, compiling.operating_point_trim) == ("bench", 128)
+    room = scenario.environment
+    assert (room.temperature, room.temperature_at_trim, room.hours_since_trim) == (None, None, 0.0)
     assert (scenario.record.samples, scenario.record.trials, scenario.solve.noise) == (2, 1, True)
     assert scenario.timeline.samples_per_record is None
     assert scenario.parts == {}
@@ -138,7 +142,10 @@ def test_everything_given_is_si(library):
     scenario = load(library, LONG)
     compiling = scenario.compile
     assert (compiling.knowledge, compiling.alpha, compiling.beta) == ("exact", 0.97, 27.0)
-    assert (compiling.volts_per_unit, compiling.offset_residual) == (0.279, 3e-4)
+    assert (compiling.volts_per_unit, compiling.trims) == (0.279, "none")
+    room = scenario.environment
+    assert (room.temperature, room.temperature_at_trim, room.hours_since_trim) == (303.15, 295.0, 8.0)
+    assert scenario.timeline.memory == "sample_and_hold"
     assert (scenario.timeline.trial_spacing, scenario.timeline.samples_per_record) == (1e-3, 90)
     assert (scenario.solve.method, scenario.solve.atol, scenario.solve.threads) == ("DOP853", 1e-9, 2)
     assert scenario.parts == {"slm": {"contrast": "300", "profile": ("3 mV", "4 mV")}}
@@ -217,16 +224,20 @@ FAULTS = [
     ('"279 mV"', '"0 V"', "compile.volts_per_unit", "out of range"),
     ('"279 mV"', '"inf V"', "compile.volts_per_unit", "out of range"),
     ('"279 mV"', '"nan V"', "compile.volts_per_unit", "NaN"),
-    ("quantise = false", "quantise = 0", "compile.quantise", "true or false"),
-    ("quantise = false", "quantize = false", "compile.quantize", "did you mean 'quantise'?"),
+    ('trims = "none"', 'trims = "bnech"', "compile.trims", "did you mean 'bench'?"),
+    ('trims = "none"', "trim = false", "compile.trim", "did you mean 'trims'?"),
     (
         "operating_point_trim = 0",
         "operating_point_trim = 10001",
         "compile.operating_point_trim",
         "at most 10000",
     ),
-    ('"0.3 mV"', '"-0.3 mV"', "compile.offset_residual", "out of range"),
-    ("alpha_residual = 3e-4", "alpha_residual = -3e-4", "compile.alpha_residual", "at least 0"),
+    ('"30 degC"', '"30 V"', "environment.temperature", "a quantity in kelvin"),
+    ('"30 degC"', '"0 K"', "environment.temperature", "out of range"),
+    ('"295 K"', "295", "environment.temperature_at_trim", "text"),
+    ("hours_since_trim = 8", "hours_since_trim = -1", "environment.hours_since_trim", "at least 0"),
+    ("hours_since_trim = 8", "hours_since_trim = inf", "environment.hours_since_trim", "finite"),
+    ('"sample_and_hold"', '"sample_hold"', "timeline.memory", "did you mean 'sample_and_hold'?"),
     ('contrast = "300"', "contrast = 300", "parts.slm.contrast", "text with its unit"),
     (
         'contrast = "300"',

@@ -1,0 +1,188 @@
+"""The bench as a laboratory has it: what can be set, and what can be read. Nothing else of a machine is visible.
+
+Trims and calibrations are written against `Instrument` alone, so that they run unchanged on the simulated machine,
+on a record of an earlier session, and on the real machine once somebody has written the driver.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Switch = Literal["closed", "open", "explicit"]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What the data sheets of the bench's devices say.
+
+    Attributes:
+        channels: n.
+        grey_levels: highest grey level G of the modulators.
+        drive_full_scale: V; the DACs clip the sum of bias, embedding and condition to +- this.
+        drive_step: V; 0 for converters without rounding.
+        alpha_step: smallest change of alpha.
+        beta_full_scale: largest beta.
+        beta_step: smallest change of beta.
+        bandwidth: Hz, nominal -3 dB frequency of the open loop.
+        sample_rate: Hz, of the digitiser.
+        samples: of a record, where a reading does not ask for another length.
+        window: first and last index of the read-out window in such a record.
+    """
+
+    channels: int
+    grey_levels: int
+    drive_full_scale: float
+    drive_step: float
+    alpha_step: float
+    beta_full_scale: float
+    beta_step: float
+    bandwidth: float
+    sample_rate: float
+    samples: int
+    window: tuple[int, int]
+
+    def applied(self, volts: Array) -> Array:
+        """What the DACs make of volts that are asked for: clipped and rounded, shape of `volts`."""
+        clipped = np.clip(volts, -self.drive_full_scale, self.drive_full_scale)
+        if not self.drive_step:
+            return np.asarray(clipped)
+        top = self.drive_full_scale - self.drive_step
+        return np.asarray(np.minimum(np.round(clipped / self.drive_step) * self.drive_step, top))
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """A rectangular pulse on top of the drive.
+
+    Attributes:
+        start: s after the loop closes.
+        stop: s.
+        volts: height, the same on all channels.
+    """
+
+    start: float
+    stop: float
+    volts: float
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Records as the digitiser gave them.
+
+    Attributes:
+        voltage: (conditions, trials, samples, n) V at the node.
+        time: (samples,) s after the loop closes.
+        begun: (conditions, trials) s on the bench's clock, when each loop closed.
+        window: first and last index of the read-out window.
+    """
+
+    voltage: Array
+    time: Array
+    begun: Array
+    window: tuple[int, int]
+
+    @property
+    def mean(self) -> Array:
+        """Mean over window and trials, (conditions, n) V."""
+        first, last = self.window
+        return np.asarray(self.voltage[:, :, first : last + 1].mean(axis=(1, 2)))
+
+    def tail(self, samples: int) -> Array:
+        """Mean over the last samples of the record and over trials, (conditions, n) V."""
+        return np.asarray(self.voltage[:, :, -samples:].mean(axis=(1, 2)))
+
+
+@runtime_checkable
+class Instrument(Protocol):
+    """A bench. Settings hold until they are changed; a reading takes time on the bench's clock."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the devices' data sheets say."""
+
+    @property
+    def clock(self) -> float:
+        """Seconds since the session began."""
+
+    def load_weights(self, grey: NDArray[np.int64]) -> None:
+        """Load grey levels and wait for the modulators.
+
+        Args:
+            grey: (2, n, n) whole numbers in [0, G] as [arm, output, input].
+
+        Raises:
+            InputError: wrong shape, not whole, or out of range.
+        """
+
+    def set_gains(self, alpha: Array, beta: float) -> None:
+        """Set the relaxation of each channel, (n,) in [0, 1], and the gradient gain; both round to their steps.
+
+        Raises:
+            InputError: wrong shape or out of range.
+        """
+
+    def set_switch(self, position: Switch) -> None:
+        """Where the loop's switch stands during a solve.
+
+        "closed": the loop. "open": the drive feeds the differential pairs, and the node shows what the optical path
+        makes of it. "explicit": the optical path is closed, the alpha path is cut.
+
+        Raises:
+            InputError: another position.
+        """
+
+    def set_drive(self, bias: Array, embedding: Array | float = 0.0) -> None:
+        """Set the static DAC volts.
+
+        Args:
+            bias: (n,) V.
+            embedding: (n,) V, the time embedding of the diffusion step.
+
+        Raises:
+            InputError: wrong shape or not finite.
+        """
+
+    def read(
+        self, condition: Array, *, trials: int = 1, samples: int | None = None, pulse: Pulse | None = None
+    ) -> Reading:
+        """Solve from a discharged node, once for each condition and trial, and record.
+
+        Args:
+            condition: (conditions, n) V, added to bias and embedding.
+            trials: solves of each condition.
+            samples: length of the records; the usual one where None.
+            pulse: on top of the drive of every solve.
+
+        Raises:
+            InputError: wrong shape, not finite, or a pulse outside the record.
+        """
+
+    def read_chain(
+        self, condition: Array, carriers: NDArray[np.intp], gain: Array, *, trials: int = 1
+    ) -> Reading:
+        """Run diffusion steps one after the other through the analog memory, and record the last one.
+
+        At the end of each step's read-out window the memory takes over what the carrying nodes show, and in the
+        next step it adds that, times the gain, to the drive.
+
+        Args:
+            condition: (conditions, steps, n) V.
+            carriers: (d,) channels that carry the sample.
+            gain: (d,) from memory to node.
+            trials: runs of each chain.
+
+        Raises:
+            InputError: wrong shape or not finite.
+        """
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass.
+
+        Raises:
+            InputError: negative or not finite.
+        """

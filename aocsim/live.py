@@ -1,0 +1,237 @@
+r"""Slow processes of a machine, as functions of the bench's clock: flicker of the modulators and drift of the gains.
+
+Both are random, and both can be asked at any instant in any order: what they answer depends on the seed and the
+clock alone, not on what was asked before, nor on how work is split.
+
+Flicker is a Gaussian process of unit variance for every pixel and one for each arm. On a grid of spacing D whose
+origin is random, every grid point k has its own standard normals xi_k, and between two of them
+
+.. math:: x(t) = \cos\theta\,\xi_k + \sin\theta\,\xi_{k+1}, \qquad \theta = \frac{\pi}{2}\,\frac{t - t_k}{D}     (1)
+
+The variance is 1 everywhere; averaged over the grid's origin the correlation at lag s D is
+
+.. math::
+
+    \rho(s) = (1 - s/2)\cos\varphi + \sin\varphi/\pi,\ \varphi = \pi s/2 \quad (s \le 1), \qquad
+    \rho(s) = [\cos\psi - (\pi/2 - \psi)\sin\psi]/\pi,\ \psi = \pi(s-1)/2 \quad (1 \le s \le 2)            (2)
+
+and 0 beyond 2 D: solves further apart see independent flicker, exactly. D is such that rho is 1/e at the sheet's
+correlation time. A share of the variance stands in lines at multiples of the frame rate instead, each of them
+sqrt(2) cos(2 pi k t/T + phase) with one phase for each pixel.
+
+Drift is a Wiener process for every channel's gain and offset, 0 when the clock starts, built by halving intervals
+(P. Levy; e.g. P. Glasserman, *Monte Carlo Methods in Financial Engineering*, section 3.1), and straight within a
+second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aocsim.machine import Machine
+from aocsim.seeds import stream
+
+Array = NDArray[np.float64]
+
+CORRELATION_AT_GRID = 0.9387  # s of equation (2) where rho = 1/e
+INDEPENDENT = 2.0  # s from which rho = 0
+SHORTEST_GRID = 1e-9  # s, for a correlation time of 0: no two solves are this close
+LEVELS = 32  # halvings of the drift's longest time, 2^32 s, down to one second
+_WORD = 2**24
+
+
+def flicker_correlation(lag: Array, correlation_time: float) -> Array:
+    """Equation (2) for lags in s."""
+    s = np.abs(np.asarray(lag, dtype=float)) * CORRELATION_AT_GRID / correlation_time
+    phi, psi = np.pi / 2 * s, np.pi / 2 * (s - 1)
+    near = (1 - s / 2) * np.cos(phi) + np.sin(phi) / np.pi
+    far = (np.cos(psi) - (np.pi / 2 - psi) * np.sin(psi)) / np.pi
+    return np.where(s <= 1, near, np.where(s < INDEPENDENT, far, 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Flicker:
+    """Wobble of the modulators, frozen for each solve of a batch.
+
+    Attributes:
+        pixel: (solves, 2, n, n) of unit variance.
+        common: (solves, 2) of unit variance.
+    """
+
+    pixel: Array
+    common: Array
+
+
+@dataclass(frozen=True, eq=False)
+class FlickerProcess:
+    """The modulators' wobble in time.
+
+    Attributes:
+        seed: of the live randomness.
+        channels: n.
+        correlation_time: s, where equation (2) is 1/e.
+        lines: (k,) shares of the variance at 1, 2, ... k times the frame rate.
+        frame_time: s.
+    """
+
+    seed: int
+    channels: int
+    correlation_time: float
+    lines: Array
+    frame_time: float
+    _shift: float = field(init=False, repr=False)
+    _phase: Array = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        rng = stream(self.seed, "flicker.lines")
+        object.__setattr__(self, "_shift", float(rng.uniform()))
+        phase = rng.uniform(0, 2 * np.pi, (len(self.lines), self._width))
+        object.__setattr__(self, "_phase", phase)
+
+    @property
+    def _width(self) -> int:
+        return 2 + 2 * self.channels**2
+
+    @property
+    def grid(self) -> float:
+        """D of equation (1), s."""
+        return max(self.correlation_time / CORRELATION_AT_GRID, SHORTEST_GRID)
+
+    @property
+    def independent_after(self) -> float:
+        """Lag from which the part without lines is independent, s."""
+        return INDEPENDENT * self.grid
+
+    def at(self, times: Array) -> Flicker:
+        """Wobble at instants of the bench's clock.
+
+        Args:
+            times: (solves,) s, not negative.
+        """
+        place = np.asarray(times, dtype=float) / self.grid + self._shift
+        index = np.floor(place).astype(np.int64)
+        theta = np.pi / 2 * (place - index)
+        drawn = {int(k): self._normals(int(k)) for k in np.unique(np.concatenate([index, index + 1]))}
+        out = np.empty((len(index), self._width))
+        rest = math.sqrt(1.0 - float(np.sum(self.lines)))
+        for row, k in enumerate(index):
+            one, two = rest * np.cos(theta[row]), rest * np.sin(theta[row])
+            np.add(one * drawn[int(k)], two * drawn[int(k) + 1], out=out[row])
+        for harmonic, share in enumerate(np.atleast_1d(self.lines), start=1):
+            turn = 2 * np.pi * harmonic * np.asarray(times) / self.frame_time
+            phase = self._phase[harmonic - 1]
+            size = math.sqrt(2 * share)
+            # cos(a + b) by its addition theorem: no cosine for each pixel and solve
+            out += np.cos(turn)[:, None] * (size * np.cos(phase))
+            out -= np.sin(turn)[:, None] * (size * np.sin(phase))
+        n = self.channels
+        return Flicker(out[:, 2:].reshape(-1, 2, n, n), out[:, :2])
+
+    def _normals(self, index: int) -> NDArray[np.float32]:
+        """xi_k of equation (1), (2 + 2 n^2,)."""
+        rng = stream(self.seed, "flicker", index // _WORD, index % _WORD)
+        return rng.standard_normal(self._width, dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Drift:
+    """Wiener processes of gain and offset.
+
+    Attributes:
+        seed: of the live randomness.
+        channels: n.
+        gain_rate: standard deviation of the relative gain after one second, 1/sqrt(s).
+        offset_rate: the same of the node offset, V/sqrt(s).
+    """
+
+    seed: int
+    channels: int
+    gain_rate: float
+    offset_rate: float
+
+    def at(self, times: Sequence[float] | Array) -> tuple[Array, Array]:
+        """Relative change of gain and change of offset since the clock started.
+
+        Args:
+            times: (solves,) s, not negative and below 2^32 s.
+
+        Returns:
+            gain (solves, n), 1, and offset (solves, n), V.
+
+        Raises:
+            ValueError: an instant outside that range.
+        """
+        instants = np.asarray(times, dtype=float)
+        if instants.size and not (instants.min() >= 0 and instants.max() < 2**LEVELS - 1):
+            raise ValueError(f"the bench's clock must be in [0, 2^{LEVELS}) s")
+        second = np.floor(instants).astype(np.int64)
+        known: dict[tuple[int, int], Array] = {}
+        walk = {
+            int(k): self._at_second(int(k), known) for k in np.unique(np.concatenate([second, second + 1]))
+        }
+        part = (instants - second)[:, None]
+        start = np.array([walk[int(k)] for k in second]).reshape(len(second), -1)
+        end = np.array([walk[int(k) + 1] for k in second]).reshape(len(second), -1)
+        path = start + part * (end - start)
+        n = self.channels
+        return self.gain_rate * path[:, :n], self.offset_rate * path[:, n:]
+
+    def _at_second(self, second: int, known: dict[tuple[int, int], Array]) -> Array:
+        """Standard Wiener processes at a whole second, (2 n,) sqrt(s); `known` keeps what was drawn."""
+
+        def normals(level: int, index: int) -> Array:
+            key = (level, index)
+            if key not in known:
+                known[key] = stream(self.seed, "drift", level, index).standard_normal(2 * self.channels)
+            return known[key]
+
+        span = 2**LEVELS
+        low, high = np.zeros(2 * self.channels), math.sqrt(span) * normals(0, 0)
+        start = 0
+        for level in range(1, LEVELS + 1):
+            if second == start:
+                return low
+            half = span // 2
+            # of a Wiener process with known ends: mean of them, variance a quarter of the interval
+            middle = (low + high) / 2 + math.sqrt(span) / 2 * normals(level, start // span)
+            if second >= start + half:
+                low, start = middle, start + half
+            else:
+                high = middle
+            span = half
+        return low
+
+
+@dataclass(frozen=True, eq=False)
+class Live:
+    """What lives in a machine besides white noise.
+
+    Attributes:
+        flicker: of the modulators; None where they have none.
+        drift: of the electronics; None where they have none.
+    """
+
+    flicker: FlickerProcess | None
+    drift: Drift | None
+
+    @classmethod
+    def of(cls, machine: Machine, seed: int) -> Live:
+        """The slow processes of a machine.
+
+        Args:
+            machine: as built.
+            seed: of the live randomness.
+        """
+        slm, gains, n = machine.slm, machine.gains, machine.channels
+        flicker, drift = None, None
+        if slm.flicker or slm.flicker_common:
+            lines = np.asarray(slm.flicker_lines, dtype=float)
+            flicker = FlickerProcess(seed, n, slm.flicker_correlation_time, lines, slm.frame_time)
+        if gains.gain_drift or gains.offset_drift:
+            drift = Drift(seed, n, gains.gain_drift, gains.offset_drift)
+        return cls(flicker, drift)

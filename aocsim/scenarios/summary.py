@@ -1,0 +1,128 @@
+"""What a run of kind "sample" comes to: reference clouds and figures of merit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aocsim.compose import compose, trimmed_exactly
+from aocsim.diffusion.data import shape_points
+from aocsim.diffusion.operator import layerwise_bound, theorem1_dt_max
+from aocsim.diffusion.samplers import implicit_states
+from aocsim.metrics import gaussian_fit, gaussian_sample, mmd2_unbiased, nrmse, rms_distance, w2
+from aocsim.program import Program
+from aocsim.response import corner, sweep
+from aocsim.scenarios.sample import Run, Setup
+from aocsim.seeds import stream
+
+Array = NDArray[np.float64]
+
+REFERENCE_POINTS = 1000
+REFERENCE_SEED = 0  # the held-out data are the same for every seed of a scenario
+SWEEP_CHANNELS = 8
+SWEEP = np.geomspace(0.4, 1.8, 10)  # of the node's nominal bandwidth
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The machine's samples beside what they are compared with.
+
+    Attributes:
+        state_ideal: (steps, samples, d) the same network stepped digitally from the same noise.
+        reference: (1000, d) held-out data.
+        gaussian: (samples, d) drawn from the Gaussian fitted to the reference.
+        floor: (samples, d) a second data sample.
+        summary: flat figures of merit.
+        frequency: (k,) Hz of the sweep.
+        magnitude: (m, k) response of the open path, relative to its static gain.
+    """
+
+    state_ideal: Array
+    reference: Array
+    gaussian: Array
+    floor: Array
+    summary: dict[str, float]
+    frequency: Array
+    magnitude: Array
+
+
+def compare(setup: Setup, run: Run) -> Comparison:
+    """Reference clouds and the summary's figures."""
+    scenario, network, program = setup.scenario, setup.network, setup.compiled.program
+    d, steps = network.layout[0], scenario.diffusion.steps
+    states = implicit_states(network, run.start, steps)[:, :, :d]
+    data = stream(REFERENCE_SEED, f"data.{network.data}.held_out")
+    reference = shape_points(network.data, REFERENCE_POINTS, data)
+    other = stream(REFERENCE_SEED, f"data.{network.data}.floor")
+    floor = shape_points(network.data, scenario.samples, other)
+    mean, covariance = gaussian_fit(reference)
+    gaussian = gaussian_sample(mean, covariance, scenario.samples, stream(REFERENCE_SEED, "data.gaussian"))
+    got = program.units(run.read_out)
+    error = got - run.ideal_fixed_point
+    frequency, magnitude = open_path_response(setup)
+    corners = [corner(frequency, row) for row in magnitude]
+    clouds = {"machine": run.state[-1], "ideal": states[-1], "gaussian": gaussian, "floor": floor}
+    summary: dict[str, float] = {
+        "settling_us_median": float(np.median(run.settling)) * 1e6,
+        "settling_us_p95": float(np.percentile(run.settling, 95)) * 1e6,
+        "saturated_fraction": float(np.mean(run.saturated)),
+        "unsettled_fraction": float(np.mean(run.settling > setup.machine.digitiser.window_start)),
+        "bandwidth_3db_hz": float(np.median(corners)),
+        "theorem1_dt_max": theorem1_dt_max(network),
+        "layerwise_bound": layerwise_bound(network, 1 / steps),
+        "dt": 1 / steps,
+    }
+    summary |= {f"w2_{name}": w2(cloud, reference) for name, cloud in clouds.items()}
+    # the unbiased estimate needs two points
+    summary |= {
+        f"mmd2_{name}": mmd2_unbiased(cloud, reference) if len(cloud) > 1 else float("nan")
+        for name, cloud in clouds.items()
+        if name != "floor"
+    }
+    summary |= {
+        "nrmse_step_ideal_mean": float(
+            np.mean([nrmse(a, b) for a, b in zip(got, run.ideal_fixed_point, strict=True)])
+        ),
+        "nrmse_top": float(
+            np.mean([nrmse(a[:, :d], b[:, :d]) for a, b in zip(got, run.ideal_fixed_point, strict=True)])
+        ),
+        "top_bias_per_step_max": float(np.abs(error[:, :, :d].mean(axis=1)).max()),
+        "rms_shift": rms_distance(run.state[-1], states[-1]),
+        "alpha_max": float(program.alpha.max()),
+        "beta": program.beta,
+        "latency_s_per_step": float(np.mean(setup.schedule.step_latency)),
+        "latency_s_per_sample": setup.schedule.duration - setup.schedule.load_time,
+        "latency_s_run": setup.schedule.run_duration(scenario.samples),
+        **_of_trims(setup, run),
+        "solver_nfev": float(run.evaluations),
+    }
+    return Comparison(states, reference, gaussian, floor, summary, frequency, magnitude)
+
+
+def _of_trims(setup: Setup, run: Run) -> dict[str, float]:
+    """What each trim took on the bench, and what it left: medians over the used channels, seen from inside."""
+    out = {f"trim_{cost.name.replace(' ', '_')}_s": cost.seconds for cost in run.trims.costs}
+    used = setup.compiled.program.channel_of_unit
+    return out | {
+        "offset_left_v_median": float(np.median(np.abs(run.offset_left[used]))),
+        "alpha_left_median": float(np.median(np.abs(run.alpha_left[used]))),
+    }
+
+
+def open_path_response(setup: Setup) -> tuple[Array, Array]:
+    """Response from DAC to node with W = 0 and alpha = 0: frequencies (k,) Hz, magnitudes (m, k)."""
+    program = setup.compiled.program
+    dark = Program(
+        np.zeros_like(program.weight),
+        np.zeros_like(program.alpha),
+        program.beta,
+        program.channel_of_unit,
+        program.volts_per_unit,
+    )
+    n = setup.machine.channels
+    channels = np.unique(np.linspace(0, n - 1, min(n, SWEEP_CHANNELS)).round().astype(np.intp))
+    loop = compose(setup.machine, dark, trimmed_exactly(setup.machine, dark))
+    frequencies = SWEEP * float(np.median(setup.machine.poles.node))
+    return frequencies, sweep(loop, channels, frequencies)
