@@ -8,6 +8,11 @@ A scenario names a machine, a trained model and what is sampled; running it give
     print(result.attrs["summary"])
     points = result["state"].isel(step=-1)
     better = aocsim.run("heart", overrides={"parts.slm.contrast": "1000"}, out="results/contrast")
+
+A stored result can be repeated, and compared with another one::
+
+    assert aocsim.rerun("results/contrast/result.nc").identical
+    print(aocsim.compare("results/heart/result.nc", "results/contrast/result.nc").agree)
 """
 
 from __future__ import annotations
@@ -20,9 +25,12 @@ if TYPE_CHECKING:
 
     import xarray
 
+    from aocsim.comparison import Comparison
+    from aocsim.repeat import Rerun
+
     __version__: str
 
-__all__ = ["__version__", "run"]
+__all__ = ["__version__", "compare", "rerun", "run"]
 
 
 def run(
@@ -62,6 +70,48 @@ def run(
         out=None if out is None else Path(out),
         progress=progress,
     )
+
+
+def rerun(
+    path: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> Rerun:
+    """Repeat a stored result from what its file holds, and compare bit for bit.
+
+    Args:
+        path: a result.nc.
+        threads: workers, 0 takes all cores; by default as many as then. The result does not depend on it.
+        out: folder for the new results; nothing is written without it.
+        progress: show a progress bar.
+
+    Raises:
+        AocsimError: the file is no result, or cannot be repeated with this version.
+    """
+    from pathlib import Path
+
+    from aocsim.repeat import rerun as repeat
+
+    return repeat(Path(path), threads=threads, out=None if out is None else Path(out), progress=progress)
+
+
+def compare(path_a: str | os.PathLike[str], path_b: str | os.PathLike[str]) -> Comparison:
+    """What differs between two stored results: in their inputs, and in their outputs beyond noise.
+
+    Args:
+        path_a: a result.nc.
+        path_b: another one.
+
+    Raises:
+        InputError: a file that is no result.
+    """
+    from pathlib import Path
+
+    from aocsim.comparison import compare as compare_files
+
+    return compare_files(Path(path_a), Path(path_b))
 
 
 def __getattr__(name: str) -> str:

@@ -122,7 +122,7 @@ class SimulatedBench:
     def set_switch(self, position: Switch) -> None:
         """Set the loop's switch."""
         if position not in get_args(Switch):
-            raise unknown_name("position of the switch", str(position), get_args(Switch))
+            raise unknown_name("position of the switch", str(position), get_args(Switch), key="switch")
         self._switch = position
 
     def set_drive(self, bias: Array, embedding: Array | float = 0.0) -> None:
@@ -139,12 +139,10 @@ class SimulatedBench:
         self, condition: Array, *, trials: int = 1, samples: int | None = None, pulse: Pulse | None = None
     ) -> Reading:
         """Solve and record, once for each condition and trial."""
-        volts = np.asarray(condition, dtype=float)
-        if volts.ndim != 2 or not len(volts):
-            raise InputError("must be (conditions, channels)", key="condition", got=volts.shape)
-        volts = _checked("condition", volts, (len(volts), self._machine.channels))
-        if trials < 1:
-            raise InputError("must be at least 1", key="trials", got=trials)
+        if np.ndim(condition) != 2 or not len(condition):
+            raise InputError("must be (conditions, channels)", key="condition", got=np.shape(condition))
+        volts = _checked("condition", condition, (len(condition), self._machine.channels))
+        _whole("trials", trials)
         if pulse is not None and self._switch == "open":
             raise InputError(
                 "a pulse goes to the node, which the drive does not reach", key="pulse", got="open loop"
@@ -170,20 +168,27 @@ class SimulatedBench:
             done=self._progress,
         )
         self._readings += 1
-        self._clock += plan.run_duration(len(volts))
+        self._clock += _taken(plan, len(volts))
         return Reading(measured.voltage, times, begun, window)
 
     def read_chain(
         self, condition: Array, carriers: NDArray[np.intp], gain: Array, *, trials: int = 1
-    ) -> Reading:
-        """Run diffusion steps through the analog memory, and record the last one."""
-        volts = np.asarray(condition, dtype=float)
+    ) -> tuple[Reading, ...]:
+        """Run diffusion steps through the analog memory, and record each of them."""
         machine, n = self._machine, self._machine.channels
-        if volts.ndim != 3 or not volts.size:
-            raise InputError("must be (conditions, steps, channels)", key="condition", got=volts.shape)
-        count, steps = volts.shape[:2]
-        volts = _checked("condition", volts, (count, steps, n))
-        gains = _checked("gain", gain, np.shape(carriers))
+        if np.ndim(condition) != 3 or not np.size(condition):
+            raise InputError(
+                "must be (conditions, steps, channels)", key="condition", got=np.shape(condition)
+            )
+        count, steps = np.shape(condition)[:2]
+        volts = _checked("condition", condition, (count, steps, n))
+        cells = np.asarray(carriers)
+        if cells.ndim != 1 or cells.dtype.kind not in "iu" or not set(cells.tolist()) <= set(range(n)):
+            raise InputError(
+                "not channels", key="carriers", got=cells.tolist(), allowed=f"numbers from 0 to {n - 1}"
+            )
+        gains = _checked("gain", gain, cells.shape)
+        _whole("trials", trials)
         digitiser = machine.digitiser
         plan = schedule(
             machine,
@@ -198,10 +203,10 @@ class SimulatedBench:
             machine, self._program(), self._live, self._seed, self._name, settings, self._switch
         )
         name = f"{self._name}.{self._readings}"
-        memory = AnalogMemory(
-            machine.memory, carriers, gains, seed=self._seed, name=name, noise=settings.noise
-        )
+        memory = AnalogMemory(machine.memory, cells, gains, seed=self._seed, name=name, noise=settings.noise)
         origin = self._clock + np.arange(count)[:, None] * plan.period
+        window = (digitiser.window.start, digitiser.window.stop - 1)
+        readings = []
         for step in range(steps):
             begun = origin + np.array(plan.starts[step])
             measured = experiment.measure(
@@ -209,18 +214,18 @@ class SimulatedBench:
                 begun.reshape(items, 1),
                 self._readings,
                 analog=memory.drive(items, n),
-                keep=(items if step + 1 == steps else 0, 1),
+                keep=(items, 1),
                 diagnose=False,
                 done=self._progress,
             )
             self._readings += 1
+            voltage = measured.voltage.reshape(count, trials, digitiser.samples, n)
+            readings.append(Reading(voltage, digitiser.times, begun, window))
             if step + 1 < steps:
                 gap = plan.starts[step + 1][0] - plan.starts[step][0]
                 memory.hold(measured.at_hold[:, 0], step, gap - plan.held + digitiser.times[-1] / 2)
-        self._clock += plan.run_duration(count)
-        voltage = measured.voltage.reshape(count, trials, digitiser.samples, n)
-        window = (digitiser.window.start, digitiser.window.stop - 1)
-        return Reading(voltage, digitiser.times, begun, window)
+        self._clock += _taken(plan, count)
+        return tuple(readings)
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
@@ -246,6 +251,7 @@ def with_samples(machine: Machine, samples: int) -> Machine:
     Raises:
         InputError: shorter than the read-out window.
     """
+    _whole("samples", samples)
     least = machine.digitiser.window.stop
     if samples < least:
         raise InputError(
@@ -262,6 +268,16 @@ def _plan(machine: Machine, trials: int, spacing: float, load: bool) -> Schedule
     return schedule(machine, steps=1, trials=trials, trial_spacing=spacing, load_weights=load)
 
 
+def _taken(plan: Schedule, conditions: int) -> float:
+    """From a reading's begin until the next one may begin, s: not before the trials' spacing is kept."""
+    return plan.run_duration(conditions) + (plan.period - plan.duration)
+
+
+def _whole(key: str, count: int) -> None:
+    if not isinstance(count, int | np.integer) or count < 1:
+        raise InputError("must be a whole number, at least 1", key=key, got=count)
+
+
 def _within(pulse: Pulse, end: float) -> Pulse:
     if not 0 <= pulse.start < pulse.stop <= end or not math.isfinite(pulse.volts):
         got = f"{pulse.start * 1e6:.4g} to {pulse.stop * 1e6:.4g} us, {pulse.volts:.4g} V"
@@ -270,7 +286,10 @@ def _within(pulse: Pulse, end: float) -> Pulse:
 
 
 def _checked(key: str, values: Array, shape: tuple[int, ...]) -> Array:
-    out = np.array(values, dtype=float)
+    try:
+        out = np.array(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError("not numbers", key=key, got=values) from error
     if out.shape != shape:
         raise InputError("wrong shape", key=key, got=out.shape, allowed=str(shape))
     if not np.isfinite(out).all():

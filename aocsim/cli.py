@@ -3,61 +3,29 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from io import TextIOWrapper
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from aocsim.errors import AocsimError, InputError, unknown_name
-from aocsim.output import DISK_FULL, output_folder, write_atomically
+from aocsim.console import DIFFERENT, Group, run_app
+from aocsim.errors import InputError, unknown_name
+from aocsim.folders import output_folder
+from aocsim.output import write_atomically
 from aocsim.terminal import NOTHING, print_table, say, short_path
 
 if TYPE_CHECKING:
     from aocsim.diffusion.train import Recipe
     from aocsim.library import Kind, Library
 
-FAULT, INTERRUPTED, BROKEN_PIPE = 2, 130, 1  # exit statuses
 KINDS: tuple[Kind, ...] = ("parts", "machines", "models", "scenarios")
 LAST = 100  # iterations over which the final loss is averaged
-_UNITS = {
-    "ns": "ns", "us": "us", "ms": "ms", "s": "s", "hz": "Hz", "v": "V", "mv": "mV", "w": "W", "j": "J",
-}  # fmt: skip
-
-
-class _Group(TyperGroup):
-    """Commands whose errors are told in one line; only defects of the program show a traceback."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command; typer's own handling would end an interrupt with various statuses."""
-        try:
-            return super().invoke(ctx)
-        except AocsimError as error:
-            raise _failed(str(error)) from None
-        except MemoryError as error:
-            raise _failed(f"not enough memory: {error}") from None
-        except KeyboardInterrupt:
-            typer.echo("aocsim: interrupted", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            raise typer.Exit(BROKEN_PIPE) from None
-
-
-def _failed(message: str) -> typer.Exit:
-    typer.echo(f"aocsim: error: {' '.join(message.split())}", err=True)
-    return typer.Exit(FAULT)
-
 
 app = typer.Typer(
-    cls=_Group,
+    cls=Group,
     name="aocsim",
     add_completion=False,
     no_args_is_help=True,
@@ -78,50 +46,15 @@ SetOption = Annotated[
     ),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of the random numbers.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", metavar="N", help="Workers; 0 takes all cores.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 
 def main() -> None:
     """Entry point of the command `aocsim`."""
-    logging.basicConfig(format="aocsim: %(message)s", level=logging.WARNING)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a source's name may hold letters that the terminal has not
-            stream.reconfigure(errors="backslashreplace")
-    for name in (
-        "SIGTERM",
-        "SIGHUP",
-    ):  # a terminated run cleans up as an interrupted one: workers, temporary files
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupted)
-    try:
-        app(prog_name="aocsim")
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        sys.exit(_failed(_cannot_write(error)).exit_code)
-    finally:
-        _flush()
-
-
-def _interrupted(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _flush() -> None:
-    """Write what is buffered; the interpreter would do it too late to report that nobody reads it."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        # What is left in the buffer goes nowhere, or the interpreter's own flush would complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            sys.exit(BROKEN_PIPE)
-        sys.exit(_failed(_cannot_write(error)).exit_code)
-
-
-def _cannot_write(error: OSError) -> str:
-    place = "output" if error.filename is None else error.filename
-    return f"{place}: cannot be written: {error.strerror}"
+    run_app(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -149,9 +82,7 @@ def _run(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder of the results.  [results/SCENARIO]")
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option("--threads", metavar="N", help="Workers; 0 takes all cores.")
-    ] = None,
+    threads: ThreadsOption = None,
     quiet: QuietOption = False,
     library: LibraryOption = None,
 ) -> None:
@@ -171,9 +102,64 @@ def _run(
         )
         written = [path for path, state in _files(folder).items() if before.get(path) != state]
     if not quiet:
-        _print_summary(json.loads(data.attrs["summary"]))
-        say("\nto know:", *(f"  {note}" for note in json.loads(data.attrs["notes"])))
+        from aocsim.report import print_notes, print_summary
+
+        print_summary(json.loads(data.attrs["summary"]))
+        print_notes(data)
         say("\nwritten:", *(f"  {short_path(path)}" for path in sorted(written)))
+
+
+@app.command("rerun")
+def _rerun(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A result.nc.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the new results.  [not kept]")
+    ] = None,
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Repeat a result from its own file; say whether it is identical.
+
+    Sheets and model are taken from the file, not from the library. Every variable and scientific attribute is compared
+    bit for bit. Exit status 0 if they are identical, 1 if not, 2 for bad input. Other versions are named.
+    """
+    from aocsim.repeat import rerun
+    from aocsim.report import print_rerun
+
+    found = rerun(file, threads=threads, out=out, progress=_progress(quiet))
+    if not quiet:
+        print_rerun(found)
+    if not found.identical:
+        raise typer.Exit(DIFFERENT)
+
+
+@app.command("compare")
+def _compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A result.nc.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the comparison to a file, too.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Compare two results: inputs, and outputs beyond noise.
+
+    Means over samples are compared with their standard errors, paired where both runs start from the same noise, at 1 %
+    for all means together (Bonferroni). Exit status 0 if the outputs agree within noise, 1 if not, 2 for bad input.
+    """
+    from dataclasses import asdict
+
+    from aocsim.comparison import compare
+    from aocsim.output import write_json
+    from aocsim.report import print_comparison
+
+    found = compare(a, b)
+    if json_file is not None:
+        write_json(json_file, {"a": str(a), "b": str(b), "agree": found.agree, **asdict(found)})
+    if not quiet:
+        print_comparison(found)
+    if not found.agree:
+        raise typer.Exit(DIFFERENT)
 
 
 @app.command("list")
@@ -199,14 +185,22 @@ def _list(
 
 @app.command("show")
 def _show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Part, machine, model or scenario.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Part, machine, model, scenario, or path of a result.nc.")
+    ],
     kind: Annotated[
         str | None, typer.Option("--kind", metavar="KIND", help="Which, where several have the name.")
     ] = None,
     parts: Annotated[bool, typer.Option("--parts", help="Of a machine, all entries of its parts.")] = False,
     library: LibraryOption = None,
 ) -> None:
-    """Show what a sheet, recipe or scenario says, with sources."""
+    """Show what a sheet, recipe, scenario or result says, with sources."""
+    if name.endswith(".nc"):
+        from aocsim.record import read_result
+        from aocsim.report import print_result
+
+        print_result(read_result(Path(name)))
+        return
     from aocsim.library import Library
     from aocsim.show import show_machine, show_model, show_part, show_scenario
 
@@ -352,24 +346,6 @@ def _describes(path: Path) -> str:
         return str(read_toml(path)[0].get("describes", NOTHING))
     except InputError as error:
         return f"({error.problem})"
-
-
-def _print_summary(summary: Mapping[str, object]) -> None:
-    rows = []
-    for key, value in summary.items():
-        if value is None:
-            value = "not a number"
-        rows.append((key, f"{value:.6g}" if isinstance(value, float) else str(value), _unit(key)))
-    print_table(("summary", "value", "unit"), rows)
-
-
-def _unit(key: str) -> str:
-    """The unit that a summary's key names, as in settling_us_median or samples_per_s."""
-    words = key.split("_")
-    for before, word in zip(["", *words], words, strict=False):
-        if word in _UNITS:
-            return f"1/{_UNITS[word]}" if before == "per" else _UNITS[word]
-    return NOTHING
 
 
 def _files(folder: Path) -> dict[Path, tuple[int, int]]:

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from aocsim.compose import compose, electronics_of
 from aocsim.instrument import Pulse, Switch
-from aocsim.live import Live
+from aocsim.live import Flicker, Live
 from aocsim.loop import Loop
 from aocsim.machine import Machine
 from aocsim.parallel import parallel
@@ -102,6 +102,24 @@ class Task:
 
 
 @dataclass(frozen=True, eq=False)
+class _Slow:
+    """What the slow processes are during each solve of a batch; None where there is no such process."""
+
+    flicker: Flicker | None = None
+    drift: tuple[Array, Array] | None = None
+
+    def __bool__(self) -> bool:
+        return self.flicker is not None or self.drift is not None
+
+    def every(self, copies: int) -> _Slow:
+        """Of the first of each `copies` solves."""
+        flicker, drift = self.flicker, self.drift
+        if flicker is not None:
+            flicker = Flicker(flicker.pixel[::copies], flicker.common[::copies])
+        return _Slow(flicker, None if drift is None else (drift[0][::copies], drift[1][::copies]))
+
+
+@dataclass(frozen=True, eq=False)
 class Experiment:
     """A programmed machine ready to solve.
 
@@ -178,35 +196,32 @@ class Experiment:
         with threadpool_limits(limits=1, user_api="blas"):
             return self._solve(task, items)
 
-    def _loop(self, drive: Array, begun: Array | None) -> tuple[Loop, Array]:
-        """The loop at instants of the bench's clock, (solves,) s, and what drives its node, (solves, n) V.
+    def _slow(self, begun: Array) -> _Slow:
+        """Flicker and drift of solves that begin at instants of the bench's clock, (solves,) s."""
+        middle, live = begun + self.machine.digitiser.times[-1] / 2, self.live
+        flicker = live.flicker.at(middle) if live.flicker is not None else None
+        return _Slow(flicker, live.drift.at(middle) if live.drift is not None else None)
 
-        Without instants the slow processes are left out, and one loop serves all.
-        """
-        machine, program, live = self.machine, self.program, self.live
+    def _loop(self, drive: Array, slow: _Slow) -> tuple[Loop, Array]:
+        """The loop, and what drives its node, (solves, n) V; one loop serves all solves without slow processes."""
+        machine, program = self.machine, self.program
         if self.switch == "explicit":
             program = replace(program, alpha=np.zeros_like(program.alpha))
-        flicker = drift = None
-        if begun is not None:
-            middle = begun + machine.digitiser.times[-1] / 2
-            flicker = live.flicker.at(middle) if live.flicker is not None else None
-            drift = live.drift.at(middle) if live.drift is not None else None
-        electronics = electronics_of(machine, program.alpha, program.beta, drift)
+        electronics = electronics_of(machine, program.alpha, program.beta, slow.drift)
         if self.switch == "open":
-            return compose(machine, program, electronics, flicker, drive), np.zeros_like(drive)
-        return compose(machine, program, electronics, flicker), drive
+            return compose(machine, program, electronics, slow.flicker, drive), np.zeros_like(drive)
+        return compose(machine, program, electronics, slow.flicker), drive
 
     def _solve(self, task: Task, items: NDArray[np.intp]) -> Measured:
         digitiser, drive, begun = self.machine.digitiser, task.drive[items], task.begun[items]
         n, trials, noise = self.machine.channels, begun.shape[1], self.settings.noise
-        slow = noise and (self.live.flicker is not None or self.live.drift is not None)
+        slow = self._slow(begun.ravel()) if noise else _Slow()
         # solves that nothing tells apart are integrated once
         copies = trials if slow else 1
-        repeats = np.repeat(drive, copies, axis=0)
-        loop, at_node = self._loop(repeats, begun.ravel() if slow else None)
+        loop, at_node = self._loop(np.repeat(drive, copies, axis=0), slow)
         clean = integrate_pieces(
             loop,
-            np.zeros((len(repeats), loop.states)),
+            np.zeros((len(at_node), loop.states)),
             _pieces(at_node, digitiser.times, task.pulse),
             digitiser.times,
             method=self.settings.method,
@@ -216,11 +231,11 @@ class Experiment:
         paths = clean.state.reshape(len(items), copies, digitiser.samples, loop.states)
         fixed, settling = np.full((len(items), n), np.nan), np.full(len(items), np.nan)
         if task.diagnose:
-            first, at_first = self._loop(drive, begun[:, 0] if slow else None)
+            first, at_first = self._loop(drive, slow.every(copies))
             fixed, settling = self._settling(first, paths[:, 0], at_first, task.step)
         volts = np.broadcast_to(paths[..., :n], (len(items), trials, digitiser.samples, n))
         if noise:
-            quiet, at_quiet = self._loop(drive, None)
+            quiet, at_quiet = self._loop(drive, _Slow())
             places = [(int(item), task.step) for item in items]
             volts = volts + self._white(quiet, paths.mean(axis=1), at_quiet, trials, places)
         at_hold = np.array(volts[:, :, digitiser.window.stop - 1])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, YELLOW, source_of
+from aocsim.style import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, YELLOW, source_of
 
 if TYPE_CHECKING:
     import xarray
@@ -44,6 +44,7 @@ BAND = "#f0f0f0"
 LABEL_SIZE = 6.5  # pt
 ROW = 0.23  # inch
 LEAST_WIDTH = 0.012  # of the axis: narrower bars have an edge in their own colour, not to vanish
+LEAST_SEEN = 3e-4  # of the axis: a third of a pixel
 ROOM_PER_LETTER = 0.011  # of the axis, in LABEL_SIZE
 
 
@@ -79,43 +80,52 @@ def timeline(data: xarray.Dataset) -> Figure:
 
     events = _Events.of(data)
     chained = bool((events.resource == "memory").any())
-    first, bench = events.step == 1, events.resource != "host"
-    if chained:
-        chain = (events.trial == 0) & (events.step > 0)
-        parts = (
-            ("the first trial: a chain of all steps", chain & bench, "step"),
-            ("its first two steps", chain & bench & (events.step <= 2) & (events.what != "hold"), "step"),
-        )
-    else:
-        parts = (
-            ("the first diffusion step", first, "trial"),
-            ("its first trial", first & bench & (events.trial <= 0), "trial"),
-        )
-    # the whole, and then parts of it, each counted from its own begin
-    steps, trials = int(events.step.max()), int(events.trial.max()) + 1
-    runs = f"{trials} chains of {steps} steps" if chained else f"{steps} steps of {trials} trials"
-    panels = [(f"one sample: {runs}", np.ones_like(first), ""), *parts]
-    spans = [events.span(chosen) for _, chosen, _ in panels]
-    spans[0] = (0.0, spans[0][1])
-    rows = [[r for r in ROWS if _seen(events, r, span).any()] for span in spans]
+    panels = _panels(events, chained)
+    rows = [[r for r in ROWS if _seen(events, r, span).any()] for _, span, _ in panels]
     figure, axes = pyplot.subplots(
-        3,
+        len(panels),
         1,
-        figsize=(7.2, 2.0 + ROW * sum(map(len, rows))),
+        figsize=(7.2, 0.65 * len(panels) + ROW * sum(map(len, rows))),
         height_ratios=[len(names) for names in rows],
     )
-    for axis, (title, _, counted), span, names in zip(axes, panels, spans, rows, strict=True):
+    for axis, (title, span, counted), names in zip(axes, panels, rows, strict=True):
         _panel(axis, events, span, names, counted)
         axis.set_title(title, loc="left", fontsize=9, pad=11 if axis is axes[0] else 4)
     _mark_steps(axes[0], events, chained)
     _legend(figure, events)
-    latency, total = _time(float(data["step_latency"].mean())), _time(spans[0][1])
+    latency, total = _time(float(data["step_latency"].mean())), _time(float(events.stop.max()))
     to = "held value" if chained else "last record on the host"
     figure.suptitle(
         f"Timeline: {latency} from a step's first DAC update to its {to}, {total} for one sample\n({source_of(data)})",
         fontsize=9,
     )
     return figure
+
+
+def _panels(events: _Events, chained: bool) -> list[tuple[str, tuple[float, float], str]]:
+    """Titles and spans, s, of the whole and of parts of it, and what is counted there."""
+    steps, trials = int(events.step.max()), int(events.trial.max()) + 1
+    first, bench = events.step == 1, events.resource != "host"
+    whole = (0.0, float(events.stop.max()))
+    if not chained:
+        return [
+            (f"one sample: {_count(steps, 'step')} of {_count(trials, 'trial')}", whole, ""),
+            ("the first diffusion step", events.span(first), "trial"),
+            ("its first trial", events.span(first & bench & (events.trial <= 0)), "trial"),
+        ]
+    chain = (events.trial == 0) & bench
+    panels = [
+        (f"one sample: {_count(trials, 'chain')} of {_count(steps, 'step')}", whole, ""),
+        ("the first trial: a chain of all steps", events.span(chain), "step"),
+    ]
+    if steps > 2:
+        two = chain & (events.step <= 2) & (events.what != "hold")
+        panels.append(("its first two steps", events.span(two), "step"))
+    return panels
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + "s" * (number != 1)
 
 
 def _seen(events: _Events, resource: str, span: tuple[float, float]) -> NDArray[np.bool_]:
@@ -132,18 +142,20 @@ def _panel(axis: Axes, events: _Events, span: tuple[float, float], rows: list[st
     total = (span[1] - span[0]) * factor
     for row, name in enumerate(rows):
         mine = np.flatnonzero(_seen(events, name, span))
+        # short bars over long ones; of those too short to be seen but for their edges, the longest counts
+        seen = width[mine] > LEAST_SEEN * total
+        mine = mine[np.lexsort((np.where(seen, -width[mine], width[mine]), seen))]
+        colours = [PHASES.get(what, GREY) for what in events.what[mine]]
         thin = width[mine] < LEAST_WIDTH * total
-        for narrow, depth in ((False, 2), (True, 3)):
-            some = mine[thin == narrow]
-            colours = [PHASES.get(what, GREY) for what in events.what[some]]
-            axis.broken_barh(
-                list(zip(start[some].tolist(), width[some].tolist(), strict=True)),
-                (row - 0.4, 0.8),
-                facecolors=colours,
-                edgecolors=colours if narrow else "white",
-                linewidth=0.6,
-                zorder=depth,
-            )
+        axis.broken_barh(
+            list(zip(start[mine].tolist(), width[mine].tolist(), strict=True)),
+            (row - 0.4, 0.8),
+            facecolors=colours,
+            edgecolors=[own if narrow else "white" for own, narrow in zip(colours, thin, strict=True)],
+            linewidth=0.6,
+            snap=False,
+            zorder=2,
+        )
         if not counted or name not in ("loop", "host"):
             continue
         for k in mine:
@@ -152,7 +164,7 @@ def _panel(axis: Axes, events: _Events, span: tuple[float, float], rows: list[st
             if text:
                 middle = start[k] + width[k] / 2
                 axis.text(
-                    middle, row, text, ha="center", va="center", fontsize=LABEL_SIZE, color="white", zorder=4
+                    middle, row, text, ha="center", va="center", fontsize=LABEL_SIZE, color="white", zorder=3
                 )
     axis.set_yticks(range(len(rows)), [ROWS[name] for name in rows])
     axis.tick_params(axis="y", length=0)

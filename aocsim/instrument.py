@@ -7,10 +7,12 @@ on a record of an earlier session, and on the real machine once somebody has wri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from aocsim.errors import AocsimError
 
 Array = NDArray[np.float64]
 Switch = Literal["closed", "open", "explicit"]
@@ -164,8 +166,8 @@ class Instrument(Protocol):
 
     def read_chain(
         self, condition: Array, carriers: NDArray[np.intp], gain: Array, *, trials: int = 1
-    ) -> Reading:
-        """Run diffusion steps one after the other through the analog memory, and record the last one.
+    ) -> tuple[Reading, ...]:
+        """Run diffusion steps one after the other through the analog memory, and record each of them.
 
         At the end of each step's read-out window the memory takes over what the carrying nodes show, and in the
         next step it adds that, times the gain, to the drive.
@@ -175,6 +177,9 @@ class Instrument(Protocol):
             carriers: (d,) channels that carry the sample.
             gain: (d,) from memory to node.
             trials: runs of each chain.
+
+        Returns:
+            One reading for each step.
 
         Raises:
             InputError: wrong shape or not finite.
@@ -186,3 +191,101 @@ class Instrument(Protocol):
         Raises:
             InputError: negative or not finite.
         """
+
+
+MEMBERS = frozenset(
+    (
+        "capabilities",
+        "clock",
+        "load_weights",
+        "set_gains",
+        "set_switch",
+        "set_drive",
+        "read",
+        "read_chain",
+        "wait",
+    )
+)
+"""All that an `Instrument` has."""
+
+
+def sealed(bench: Instrument) -> Instrument:
+    """A bench that shows nothing but the interface, for code that must not look into the machine.
+
+    Neither the attributes of what is returned, public or private, nor those of its methods, their closures included,
+    lead to `bench`; refusals carry no traceback into it; nothing can be set on it. This guards against a
+    short cut taken by mistake, not against intent: who asks the garbage collector, walks up the stack from a callback
+    or catches an error that is a defect of the bench still finds it.
+
+    Args:
+        bench: whatever stands behind.
+    """
+    requests: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+
+    def answer() -> tuple[Any, AocsimError | None]:
+        name, args, options = requests.pop()
+        if name not in MEMBERS:
+            raise AttributeError(f"a bench has no {name!r}")
+        try:
+            member = getattr(bench, name)
+            return (member(*args, **options) if callable(member) else member), None
+        except AocsimError as error:
+            error.__cause__ = error.__context__ = None
+            return None, error.with_traceback(None)
+
+    # `answer` knows the bench, but an iterator does not show what it calls: the closures below end there
+    answers = iter(answer, object())
+
+    def ask(name: str, *args: Any, **options: Any) -> Any:
+        requests.append((name, args, options))
+        found, refusal = next(answers)
+        if refusal is not None:
+            raise refusal
+        return found
+
+    class Sealed:
+        __slots__ = ()
+
+        @property
+        def capabilities(self) -> Capabilities:
+            found: Capabilities = ask("capabilities")
+            return found
+
+        @property
+        def clock(self) -> float:
+            return float(ask("clock"))
+
+        def load_weights(self, grey: NDArray[np.int64]) -> None:
+            ask("load_weights", grey)
+
+        def set_gains(self, alpha: Array, beta: float) -> None:
+            ask("set_gains", alpha, beta)
+
+        def set_switch(self, position: Switch) -> None:
+            ask("set_switch", position)
+
+        def set_drive(self, bias: Array, embedding: Array | float = 0.0) -> None:
+            ask("set_drive", bias, embedding)
+
+        def read(
+            self, condition: Array, *, trials: int = 1, samples: int | None = None, pulse: Pulse | None = None
+        ) -> Reading:
+            found: Reading = ask("read", condition, trials=trials, samples=samples, pulse=pulse)
+            return found
+
+        def read_chain(
+            self, condition: Array, carriers: NDArray[np.intp], gain: Array, *, trials: int = 1
+        ) -> tuple[Reading, ...]:
+            found: tuple[Reading, ...] = ask("read_chain", condition, carriers, gain, trials=trials)
+            return found
+
+        def wait(self, seconds: float) -> None:
+            ask("wait", seconds)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            raise AttributeError(f"a sealed bench cannot be changed: {name}")
+
+        def __delattr__(self, name: str) -> None:
+            raise AttributeError(f"a sealed bench cannot be changed: {name}")
+
+    return Sealed()

@@ -5,8 +5,11 @@ Processes, not threads: between its compiled kernels SciPy's stepper holds the i
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -17,23 +20,49 @@ from joblib.externals.loky import get_reusable_executor
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+PARENT_CHECK = 0.5
+"""Seconds between a worker's looks for its parent."""
+
 _started = 0
+_watching = False
 
 
 def parallel(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
     """Results of `work` on all tasks, in order, as they come in.
 
     Workers live on from call to call. When the iteration ends early (Ctrl-C, an error) they are killed, so that
-    nothing goes on computing.
+    nothing goes on computing; where this process is killed, they end by themselves.
     """
     _start(workers)
     finished = False
     try:
-        yield from Parallel(n_jobs=workers, return_as="generator")(delayed(work)(task) for task in tasks)
+        jobs = (delayed(_work)(work, task, os.getpid()) for task in tasks)
+        yield from Parallel(n_jobs=workers, return_as="generator")(jobs)
         finished = True
     finally:
         if not finished:
             _stop()
+
+
+def _work(work: Callable[[Task], Result], task: Task, parent: int) -> Result:
+    """`work` on a task, in a worker that ends with its parent."""
+    global _watching
+    # a worker elsewhere, on a cluster, has another parent
+    if not _watching and "loky" in type(multiprocessing.current_process()).__module__:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        _watching = True
+    return work(task)
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, which a kill -9 lets tell nobody.
+
+    By polling, which every system can; Linux's own signal for it would come when the parent's thread ends that
+    happened to start the worker.
+    """
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK)
+    os._exit(1)
 
 
 def _start(workers: int) -> None:

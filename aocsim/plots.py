@@ -11,35 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aocsim.gantt import timeline
 from aocsim.output import write_atomically
+from aocsim.style import BLUE, GREEN, GREY, PURPLE, SKY, STYLE, VERMILION, YELLOW, source_of
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, distinguishable with every common colour vision
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-    "#F0E442",
-)
 Array = NDArray[np.float64]
-GREY = "#8a8a8a"
 GRID_COLUMNS, GRID_ROWS = 6, 5
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.constrained_layout.use": True,
-    "legend.frameon": False,
-    "savefig.dpi": 160,
-}
 
 
 def write_pictures(data: xarray.Dataset, folder: Path) -> list[Path]:
@@ -48,8 +30,6 @@ def write_pictures(data: xarray.Dataset, folder: Path) -> list[Path]:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
-
-    from aocsim.gantt import timeline  # late: it draws with this module's palette
 
     drawings: dict[str, Callable[[xarray.Dataset], Figure]] = {
         "samples.png": samples,
@@ -76,12 +56,6 @@ def _save(figure: Figure, path: Path) -> None:
 
 def _summary(data: xarray.Dataset) -> dict[str, Any]:
     return dict(json.loads(data.attrs["summary"]))
-
-
-def source_of(data: xarray.Dataset) -> str:
-    """Machine, serial, model and seed of a result, for a title."""
-    scenario = json.loads(data.attrs["scenario"])
-    return f"{scenario['machine']}, serial {scenario['serial']}, model {scenario['model']}, seed {scenario['seed']}"
 
 
 def _cloud(axis: Axes, points: Array, **style: Any) -> None:

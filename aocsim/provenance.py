@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import subprocess
@@ -9,20 +10,77 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from aocsim.errors import InputError
+from aocsim.library import FOLDERS, Library
 from aocsim.spec import MachineSpec
 
-PACKAGES = ("aocsim", "numpy", "scipy", "numba", "simpy", "xarray", "netCDF4", "POT")
+PACKAGES = (
+    "aocsim", "numpy", "scipy", "numba", "llvmlite", "simpy", "xarray", "netCDF4", "POT", "pint", "pydantic",
+    "joblib",
+)  # fmt: skip
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on."""
+    """What the bits of a result depend on beside its inputs: software, and the processor it was compiled for.
+
+    Packages by their versions; "source", a hash of this package's own code, which tells edits apart that no version
+    number does; "blas", the libraries of numpy and scipy with the kernels they have chosen; "simd", the instructions
+    that numpy uses; "processor", what numba compiles for.
+    """
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
-    return found
+    return found | {
+        "source": source_digest(),
+        "blas": _blas(),
+        "simd": _simd(),
+        "processor": _processor(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "libc": " ".join(platform.libc_ver()).strip() or platform.release(),
+    }
+
+
+def source_digest() -> str:
+    """First 16 hex digits of the SHA-256 over the package's modules, their names and texts."""
+    package = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        if "_library" not in path.parts:
+            text = path.read_bytes()
+            digest.update(f"{path.relative_to(package).as_posix()} {len(text)}\n".encode())
+            digest.update(text)
+    return digest.hexdigest()[:16]
+
+
+def _blas() -> str:
+    """The BLAS libraries that numpy and scipy have loaded; a matrix product's last bits are theirs."""
+    import scipy.linalg  # noqa: F401 - brings its own
+    from threadpoolctl import threadpool_info
+
+    found = {
+        f"{library['internal_api']} {library['version']} {library.get('architecture', '')}".strip()
+        for library in threadpool_info()
+        if library["user_api"] == "blas"
+    }
+    return ", ".join(sorted(found)) or "unknown"
+
+
+def _simd() -> str:
+    import numpy as np
+
+    found = np.show_config(mode="dicts")
+    extensions = found.get("SIMD Extensions", {}) if isinstance(found, dict) else {}
+    return " ".join([*extensions.get("baseline", ()), *extensions.get("found", ())]) or "unknown"
+
+
+def _processor() -> str:
+    from llvmlite import binding  # type: ignore[import-untyped]
+
+    return str(binding.get_host_cpu_name())
 
 
 def commit() -> str:
@@ -45,10 +103,37 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def machine_record(spec: MachineSpec) -> str:
-    """The machine's sheets as JSON: names, hashes and whatever the scenario changed."""
+    """The machine's sheets as JSON: names, hashes and whatever the scenario changed; `record` keeps their text."""
     parts: Mapping[str, object] = {
         role: {"sheet": part.name, "sha256": part.sha256, "overrides": dict(part.overrides)}
         for role, part in spec.parts.items()
     }
     sheet = {"sheet": spec.name, "sha256": spec.sha256, "channels": spec.channels}
     return json.dumps({"machine": sheet, "parts": parts}, sort_keys=True)
+
+
+def input_files(machine: MachineSpec, model: str, library: Library) -> dict[str, bytes]:
+    """All files of the library that a run reads, by their place in a library folder, as in components/slm.toml.
+
+    Args:
+        machine: the machine's sheets as the run uses them.
+        model: name of the model, or path of its recipe.
+        library: where they come from.
+
+    Returns:
+        Sheets of the machine and of its parts, those too that the scenario replaces, since the machine's sheet names
+        them; the model's recipe and weights.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    sheets = {sheet.name: sheet.text for sheet in library.machine(machine.name).parts.values()}
+    sheets |= {sheet.name: sheet.text for sheet in machine.parts.values()} | {machine.name: machine.text}
+    files = {f"{FOLDERS['parts']}/{name}.toml": text.encode() for name, text in sheets.items()}
+    recipe = library.model_path(model)
+    for path in (recipe, recipe.with_suffix(".nc")):
+        try:
+            files[f"{FOLDERS['models']}/{path.name}"] = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror or error}", file=path) from error
+    return files

@@ -37,8 +37,14 @@ SETTLED_CONSTANTS = 12.0  # time constants that the slowest channel is given in 
 AVERAGED = 64  # samples at a record's end that are averaged there
 ALPHA_TRIALS = 4
 ALPHA_ROUNDS = 2  # at the wanted alpha, after the gentle one
+MISSED = 0.1  # of 1 - alpha, at least ten steps: a channel that the last look finds further off has run away before
 OFFSET_TRIALS = 8
 OFFSET_ROUNDS = (2, 4)  # at the gentle alpha, and at the wanted one
+UNREST = 0.01  # V: an offset whose last correction is larger has not been found
+OFFSET_TRIALS_AT_LESS_ALPHA = 32
+REST_CEILINGS = (1.0, 0.9, 0.8, 0.5, 0.0)
+REST_MARGIN = 0.4  # of the slowest channel's own rate: a loop that is slower does not settle within a record
+CHAIN_ROUNDS = 2
 LOST = (
     0.5  # of the expected excursion: a channel that moves less, or ten times more, does not follow its alpha
 )
@@ -139,6 +145,14 @@ def trim_alpha(bench: Instrument, wanted: Array) -> tuple[Array, Array, Cost]:
         applied = np.round(setting / facts.alpha_step) * facts.alpha_step
         setting = np.clip(applied - error, 0.0, 1.0)
         left = float(np.sqrt(np.mean(error**2)))
+    # a channel that ran between the amplifier's rails looks like one of less alpha, and is corrected too little
+    allowed = np.maximum(MISSED * (1.0 - wanted), 10 * facts.alpha_step)
+    worst = int(np.argmax(np.abs(error) / allowed))
+    if not abs(error[worst]) <= allowed[worst]:
+        raise PhysicsError(
+            f"alpha trim: channel {worst} does not come to its alpha of {wanted[worst]:.5g}, it was last seen "
+            f"{error[worst]:+.2g} off"
+        )
     return setting, bias, Cost("alpha", solves, bench.clock - began, left)
 
 
@@ -200,24 +214,45 @@ def trim_offsets(
     at_rest = operator.jacobian(np.zeros((1, operator.matrix.shape[0])))[0]
     gradient[np.ix_(channels, channels)] = (1.0 - program.alpha[channels])[:, None] * at_rest
     step = np.zeros(facts.channels)
-    for ceiling, rounds in zip((GENTLE, 1.0), OFFSET_ROUNDS, strict=True):
-        set_alpha = np.minimum(alpha, ceiling)
+    highest = _steady_alpha(program.alpha, gradient)
+    for ceiling, rounds in zip((min(GENTLE, highest), highest), OFFSET_ROUNDS, strict=True):
         arrives = np.minimum(program.alpha, ceiling)
-        bench.set_gains(set_alpha, program.beta)
+        bench.set_gains(np.minimum(alpha, ceiling), program.beta)
+        # less alpha amplifies less, which more trials have to make up for
+        trials = OFFSET_TRIALS if ceiling == 1.0 or highest == 1.0 else OFFSET_TRIALS_AT_LESS_ALPHA
         for _ in range(rounds):
             applied = facts.applied(bias)
             bench.set_drive(applied)
-            rest = bench.read(np.zeros((1, facts.channels)), trials=OFFSET_TRIALS).mean[0]
-            solves += OFFSET_TRIALS
+            rest = bench.read(np.zeros((1, facts.channels)), trials=trials).mean[0]
+            solves += trials
             step = (np.diag(1.0 - arrives) - gradient) @ rest
             bias = applied - step
-    size = float(np.sqrt(np.mean(step**2)))
-    if not size < 1e-2 * facts.drive_full_scale:
+    size, worst = float(np.sqrt(np.mean(step**2))), int(np.argmax(np.abs(step)))
+    if not abs(step[worst]) < UNREST:
         raise PhysicsError(
-            f"offset trim: the fixed points do not come to rest at 0 V, the last correction was {size * 1e3:.3g} mV rms"
+            f"offset trim: the fixed points do not come to rest at 0 V, the last correction of channel {worst} was "
+            f"{step[worst] * 1e3:.3g} mV"
         )
+    bench.set_gains(alpha, program.beta)
     bench.set_drive(bias)
     return bias, Cost("offset", solves, bench.clock - began, size)
+
+
+def _steady_alpha(alpha: Array, gradient: Array) -> float:
+    """Largest ceiling on alpha at which the ideal loop rests at 0 V and returns there fast enough.
+
+    A few long diffusion steps make a loop that is bistable without drive, and has no rest at 0 V.
+
+    Args:
+        alpha: (n,) wanted.
+        gradient: (n, n) slope of the gradient path at rest.
+    """
+    for ceiling in REST_CEILINGS:
+        relaxed = 1.0 - np.minimum(alpha, ceiling)
+        slowest = float(np.linalg.eigvals(np.diag(relaxed) - gradient).real.min())
+        if slowest >= REST_MARGIN * relaxed.min():
+            return ceiling
+    return 0.0
 
 
 def load(bench: Instrument, program: Program) -> None:
@@ -241,6 +276,9 @@ def at_operating_point(
     moving the additive term by -(I - J) e, with J the ideal map's mean jacobian: to first order the mean fixed
     point then moves by -e. The samples go on from the corrected read-outs.
 
+    With an analog memory the samples cannot be corrected on their way: whole chains run, each step is judged from
+    where its own chain stood before it, and all steps are corrected together, twice.
+
     Args:
         bench: with its electronics trimmed and the program loaded.
         program: what is to run.
@@ -249,33 +287,68 @@ def at_operating_point(
         start: (samples, d) noise that is used for nothing else. One trial each is enough, since the mean runs over
             all samples.
         steps: diffusion steps.
-        analog: the sample goes from step to step in the bench's analog memory, whose pedestal is then trimmed too;
-            every step is reached through those before it.
+        analog: the sample goes from step to step in the bench's analog memory, whose pedestal is then trimmed too.
     """
-    began, d = bench.clock, start.shape[1]
+    began = bench.clock
     bench.set_switch("closed")
     bench.set_gains(trims.alpha, program.beta)
     bench.set_drive(trims.bias)
-    correction = np.zeros_like(trims.correction)
-    carriers, solves = program.channel_of_unit[:d], 0
-    x, path = start, np.zeros((len(start), 0, len(program.alpha)))
-    for step in range(steps):
-        t = (step + 1) / steps
-        ideal = operator.fixed_point(x, t)
-        if analog:
-            from_host = operator.additive(t, x if step == 0 else np.zeros_like(x))
-            path = np.concatenate([path, program.drive(from_host)[:, None]], axis=1)
-            read = bench.read_chain(path, carriers, 1.0 - program.alpha[carriers])
-        else:
-            read = bench.read(program.drive(operator.additive(t, x)))
-        solves += len(start) * (step + 1 if analog else 1)
-        got = program.units(read.mean)
-        error = (got - ideal).mean(axis=0)
-        jacobian = operator.jacobian(ideal).mean(axis=0)
-        correction[step] = program.drive(jacobian @ error - error)
-        if analog:
-            path[:, step] += correction[step]
-        x = (got - error)[:, :d]
+    if analog:
+        correction = np.zeros_like(trims.correction)
+        for _ in range(CHAIN_ROUNDS):
+            correction = correction + _of_chains(bench, program, correction, operator, start)
+        solves = CHAIN_ROUNDS * len(start) * steps
+    else:
+        correction, solves = _step_by_step(bench, program, operator, start, steps), len(start) * steps
     left = float(np.sqrt(np.mean(correction**2)))
     cost = Cost("operating point", solves, bench.clock - began, left)
     return replace(trims, correction=correction, costs=(*trims.costs, cost))
+
+
+def _step_by_step(
+    bench: Instrument, program: Program, operator: BlockOperator, start: Array, steps: int
+) -> Array:
+    """Corrections (steps, n) V where the host takes the samples from step to step."""
+    out, x = [], start
+    for step in range(steps):
+        t = (step + 1) / steps
+        read = bench.read(program.drive(operator.additive(t, x)))
+        error, correction = _error_of(program, operator, read.mean, x, t)
+        out.append(correction)
+        x = (program.units(read.mean) - error)[:, : start.shape[1]]
+    return np.array(out)
+
+
+def _of_chains(
+    bench: Instrument, program: Program, correction: Array, operator: BlockOperator, start: Array
+) -> Array:
+    """What is to be added to corrections (steps, n) V where an analog memory takes the samples from step to step."""
+    steps, d = len(correction), start.shape[1]
+    carriers, nothing = program.channel_of_unit[:d], np.zeros_like(start)
+    times = (np.arange(steps) + 1) / steps
+    additive = [operator.additive(t, nothing if step else start) for step, t in enumerate(times)]
+    drive = np.stack([program.drive(one) for one in additive], axis=1) + correction
+    readings = bench.read_chain(drive, carriers, 1.0 - program.alpha[carriers])
+    out, x = [], start
+    for t, read in zip(times, readings, strict=True):
+        out.append(_error_of(program, operator, read.mean, x, float(t))[1])
+        x = program.units(read.mean)[:, :d]
+    return np.array(out)
+
+
+def _error_of(
+    program: Program, operator: BlockOperator, read_out: Array, x: Array, t: float
+) -> tuple[Array, Array]:
+    """Mean error of one step, (units,), and the drive that takes it off, (n,) V.
+
+    Args:
+        program: for units and channels.
+        operator: the ideal operator of one step.
+        read_out: (samples, n) V.
+        x: (samples, d) where the samples stood before the step.
+        t: diffusion time at the step's end.
+    """
+    ideal = operator.fixed_point(x, t)
+    error = (program.units(read_out) - ideal).mean(axis=0)
+    jacobian = operator.jacobian(ideal).mean(axis=0)
+    return error, program.drive(jacobian @ error - error)

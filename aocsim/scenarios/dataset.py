@@ -32,6 +32,21 @@ def notes_of(setup: Setup, run: Run, comparison: Comparison) -> list[str]:
         f"the {cost.name} trim took {cost.seconds:.3g} s on the bench, {cost.solves} solves"
         for cost in run.trims.costs
     ]
+    room = setup.scenario.environment
+    if room.hours_since_trim:
+        out.append(
+            f"the first sample begins {room.hours_since_trim:g} h after the trims; gains and offsets drift"
+        )
+    if room.temperature != room.temperature_at_trim:
+        here, there = (
+            "the sheets' temperature" if t is None else f"{t:.2f} K"
+            for t in (room.temperature, room.temperature_at_trim)
+        )
+        out.append(f"the room is at {here}, it was at {there} during the trims")
+    if setup.scenario.timeline.memory == "sample_and_hold":
+        out.append(
+            "an analog memory carries the sample: trials are chains of their own, averaged at each read-out"
+        )
     if not isinstance(settings.knowledge, str):
         out.append(
             f"the compiler knows the parts to {settings.knowledge * 100:.3g} %, drawn at random: a stand-in for a "
@@ -82,6 +97,7 @@ def dataset_of(setup: Setup, run: Run, comparison: Comparison, wall_seconds: flo
         "dead_inputs": json.dumps(list(setup.machine.optics.dead)),
         "summary": json.dumps(_finite(comparison.summary)),
         "wall_seconds": wall_seconds,
+        "phase_seconds": json.dumps(setup.schedule.phases, sort_keys=True),
         "wall_seconds_trimming": run.trim_seconds,
         "wall_seconds_solving": run.solve_seconds,
     }

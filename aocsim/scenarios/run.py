@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aocsim.errors import InputError
 from aocsim.library import Library
 from aocsim.scenarios.schema import Scenario, load_scenario
 
@@ -14,6 +18,19 @@ if TYPE_CHECKING:
     import xarray
 
 RESULT, SUMMARY = "result.nc", "summary.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a run has given, and what made it.
+
+    Attributes:
+        data: the result; its attribute `run_id` stands in every file of the run that can hold it.
+        inputs: the files that were read, by their place in a library folder.
+    """
+
+    data: xarray.Dataset
+    inputs: Mapping[str, bytes]
 
 
 def run_scenario(
@@ -36,37 +53,70 @@ def run_scenario(
     Raises:
         AocsimError: anything wrong with the input, found before the long computation where possible.
     """
-    from aocsim.output import output_folder
-
     source = Library.open(library)
-    scenario = load_scenario(name, source, overrides)
+    return run_loaded(load_scenario(name, source, overrides), source, out, progress).data
+
+
+def run_loaded(scenario: Scenario, source: Library, out: Path | None, progress: bool = False) -> Outcome:
+    """`run_scenario` for a scenario that has been read."""
+    from aocsim.folders import output_folder
+
     if out is None:
-        return _run(scenario, source, None, progress)
+        return _compute(scenario, source, progress)
     with output_folder(out):
-        return _run(scenario, source, out, progress)
+        for name in (RESULT, SUMMARY):
+            if (out / name).is_dir():
+                raise InputError("is a folder, not a file", file=out / name)
+        outcome = _compute(scenario, source, progress)
+        _write(outcome, out)
+        return outcome
 
 
-def _run(scenario: Scenario, source: Library, out: Path | None, progress: bool) -> xarray.Dataset:
-
+def _compute(scenario: Scenario, source: Library, progress: bool) -> Outcome:
+    import scipy.linalg  # noqa: F401 - brings a BLAS library of its own, which must be there to be limited
+    from threadpoolctl import threadpool_limits
     from tqdm import tqdm
 
-    from aocsim.output import all_or_nothing, write_json
-    from aocsim.record import write_result
+    from aocsim.provenance import input_files
     from aocsim.scenarios import sample
     from aocsim.scenarios.dataset import dataset_of
     from aocsim.scenarios.summary import compare
 
     began = time.perf_counter()
-    setup = sample.prepare(scenario, source)
-    with tqdm(total=sample.solves_of(scenario), unit="solve", disable=not progress, leave=False) as bar:
-        found = sample.execute(setup, bar.update)
-    comparison = compare(setup, found)
-    data = dataset_of(setup, found, comparison, time.perf_counter() - began)
-    if out is not None:
-        from aocsim.plots import write_pictures
+    # Several threads inside BLAS would add in another order, and so give other bits on another computer.
+    with threadpool_limits(limits=1, user_api="blas"):
+        inputs = input_files(source.machine(scenario.machine, scenario.parts), scenario.model, source)
+        setup = sample.prepare(scenario, source)
+        if input_files(setup.spec, scenario.model, source) != inputs:
+            raise InputError("sheets or model have changed while they were read: start the run again")
+        with tqdm(total=sample.solves_of(scenario), unit="solve", disable=not progress, leave=False) as bar:
+            found = sample.execute(setup, bar.update)
+        comparison = compare(setup, found)
+        data = dataset_of(setup, found, comparison, time.perf_counter() - began)
+    data.attrs["run_id"] = secrets.token_hex(16)
+    data.attrs["model_record"] = _model_record(inputs)
+    return Outcome(data, inputs)
 
-        with all_or_nothing(out) as scratch:
-            write_result(data, scratch / RESULT)
-            write_json(scratch / SUMMARY, comparison.summary)
-            write_pictures(data, scratch)
-    return data
+
+def _model_record(inputs: Mapping[str, bytes]) -> str:
+    """Files of the model and their hashes, as JSON."""
+    from aocsim.record import sha256_of
+
+    files = {place: sha256_of(content) for place, content in inputs.items() if place.startswith("models/")}
+    return json.dumps(files, sort_keys=True)
+
+
+def _write(outcome: Outcome, out: Path) -> None:
+    """Leave result.nc, summary.json and pictures in a folder, all of them or none."""
+    from aocsim.folders import all_or_nothing
+    from aocsim.output import write_json
+    from aocsim.plots import write_pictures
+    from aocsim.record import files_of, write_result
+
+    data = outcome.data
+    with all_or_nothing(out, superseded=lambda: files_of(out / RESULT)) as scratch:
+        write_pictures(data, scratch)
+        write_json(scratch / SUMMARY, {"run_id": data.attrs["run_id"], **json.loads(data.attrs["summary"])})
+        names = sorted({RESULT, *(path.name for path in scratch.iterdir())})
+        data.attrs["files"] = json.dumps(names)
+        write_result(data, scratch / RESULT, outcome.inputs)

@@ -18,6 +18,7 @@ from aocsim.diffusion.network import Network, load_network
 from aocsim.diffusion.operator import BlockOperator
 from aocsim.errors import InputError, ResourceError
 from aocsim.experiment import SOLVES_PER_BLOCK, Experiment, Measured, SolveSettings
+from aocsim.instrument import sealed
 from aocsim.library import Library
 from aocsim.live import Live
 from aocsim.machine import Machine
@@ -29,6 +30,7 @@ from aocsim.timeline import Schedule, schedule
 from aocsim.trim import (
     ALPHA_ROUNDS,
     ALPHA_TRIALS,
+    CHAIN_ROUNDS,
     OFFSET_ROUNDS,
     OFFSET_TRIALS,
     Trims,
@@ -203,7 +205,7 @@ def solves_of(scenario: Scenario) -> int:
         electronics = 2 * ALPHA_TRIALS * (1 + ALPHA_ROUNDS) + OFFSET_TRIALS * sum(OFFSET_ROUNDS)
     others = scenario.compile.operating_point_trim * steps
     if scenario.timeline.memory == "sample_and_hold":
-        others = others * (steps + 1) // 2  # every step is reached through those before it
+        others *= CHAIN_ROUNDS
     return scenario.samples * scenario.trials * steps + others + electronics
 
 
@@ -216,12 +218,15 @@ def settings_of(scenario: Scenario) -> SolveSettings:
 def trim(setup: Setup, progress: Callable[[int], object]) -> tuple[Trims, float]:
     """Trim the machine on the bench: what was found, and the bench's clock afterwards, s."""
     scenario, program, steps = setup.scenario, setup.compiled.program, setup.scenario.diffusion.steps
-    bench = SimulatedBench(
-        setup.trim_machine,
-        seed=scenario.seed,
-        settings=settings_of(scenario),
-        trial_spacing=scenario.timeline.trial_spacing,
-        progress=progress,
+    # sealed: what the trims find, they find with instruments
+    bench = sealed(
+        SimulatedBench(
+            setup.trim_machine,
+            seed=scenario.seed,
+            settings=settings_of(scenario),
+            trial_spacing=scenario.timeline.trial_spacing,
+            progress=progress,
+        )
     )
     found = Trims.none(program, steps)
     if scenario.compile.trims == "bench":
@@ -288,9 +293,6 @@ def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: Non
                 plan.starts[step + 1][0] - plan.starts[step][0] - plan.held + machine.digitiser.times[-1] / 2
             )
             memory.hold(measured.at_hold[:, 0], step, until)
-            if memory.held is not None:
-                held = memory.held.reshape(count, chains, n).mean(axis=1)
-                x = program.units(held)[:, :d]
     ended = time.perf_counter()
     rest = np.array(found.fixed_point)[..., program.channel_of_unit]
     low, high = machine.node.linear_low, machine.node.linear_high

@@ -154,11 +154,14 @@ def test_version(command: Command) -> None:
 def test_help_names_every_command(command: Command) -> None:
     status, out, _ = command("--help")
     assert status == 0
-    for name in ("run", "list", "show", "train", "--version"):
+    for name in ("run", "rerun", "compare", "list", "show", "train", "--version"):
         assert name in out
 
 
-@pytest.mark.parametrize("arguments", [["frobnicate"], ["run", "tiny", "--frobnicate"], ["run"], ["show"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["frobnicate"], ["run", "tiny", "--frobnicate"], ["run"], ["show"], ["rerun"], ["compare", "a.nc"]],
+)
 def test_wrong_usage(command: Command, arguments: list[str]) -> None:
     status, out, err = command(*arguments)
     assert (status, out) == (2, "")

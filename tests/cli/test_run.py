@@ -38,11 +38,13 @@ def test_a_run_leaves_result_summary_and_pictures(tmp_path: Path) -> None:
     data = aocsim.run("heart", overrides=SMALL, out=tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == PICTURES | {"result.nc", "summary.json"}
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    run_id = summary.pop("run_id")
     assert set(summary) >= SUMMARY_KEYS
     assert all(value is None or isinstance(value, int | float) for value in summary.values())
     with xarray.open_dataset(tmp_path / "out" / "result.nc") as stored:
         xarray.testing.assert_equal(stored.load(), data)
-        assert stored.attrs["aocsim_schema"] == 1
+        assert stored.attrs["aocsim_schema"] == 2
+        assert stored.attrs["run_id"] == run_id == data.attrs["run_id"]
         assert set(json.loads(stored.attrs["machine_record"])["parts"]) >= {"slm", "pair", "led"}
     for name in PICTURES:
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
@@ -63,8 +65,14 @@ def test_one_sample_of_one_trial(tmp_path: Path) -> None:
 
 
 def test_nothing_recorded_draws_no_voltages(tmp_path: Path) -> None:
+    """Nor does it leave those of an earlier run; what is not of a run stays."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.png").write_text("kept")
+    aocsim.run("heart", overrides=SMALL, out=tmp_path / "out")
+    assert (tmp_path / "out" / "voltages.png").exists()
     aocsim.run("heart", overrides={**SMALL, "record.samples": 0}, out=tmp_path / "out")
     assert not (tmp_path / "out" / "voltages.png").exists()
+    assert (tmp_path / "out" / "mine.png").exists()
     assert (tmp_path / "out" / "samples.png").exists()
 
 

@@ -1,89 +1,25 @@
-"""Folders proven writable, and files that are complete or not there."""
+"""Files that are complete or not there."""
 
 import errno
 import json
 import math
 import os
-import sys
+import resource
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray
 
 from aocsim import output
 from aocsim.errors import InputError, ResourceError
-from aocsim.output import output_folder, prepare_folder, write_atomically, write_json
+from aocsim.output import write_atomically, write_json
 
 
 def contents(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-def test_folder_is_made_with_its_parents_and_left_empty(tmp_path: Path) -> None:
-    folder = tmp_path / "a" / "b"
-    assert prepare_folder(folder) == folder
-    assert contents(folder) == []
-
-
-def test_files_in_the_folder_stay(tmp_path: Path) -> None:
-    (tmp_path / "old.txt").write_text("old")
-    prepare_folder(tmp_path)
-    assert contents(tmp_path) == ["old.txt"]
-
-
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("kept")
-    for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(InputError, match=r"is a file|Not a directory") as caught:
-            prepare_folder(path)
-        assert caught.value.file == str(path)
-    assert (tmp_path / "file").read_text() == "kept"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
-def test_a_folder_that_nobody_can_make() -> None:
-    with pytest.raises(InputError, match="/proc/aocsim: cannot be written"):
-        prepare_folder(Path("/proc/aocsim"))
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(InputError, match="Permission denied"):
-            prepare_folder(tmp_path)
-    finally:
-        tmp_path.chmod(0o700)
-
-
-@pytest.mark.parametrize(("number", "kind"), [(errno.EROFS, InputError), (errno.ENOSPC, ResourceError)])
-def test_folder_that_takes_no_file_is_refused_and_not_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
-) -> None:
-    def refuse(path: Path, data: bytes) -> int:
-        raise OSError(number, os.strerror(number), str(path))
-
-    monkeypatch.setattr(Path, "write_bytes", refuse)
-    with pytest.raises(kind, match=os.strerror(number)):
-        prepare_folder(tmp_path / "a" / "b")
-    assert contents(tmp_path) == []
-
-
-def test_a_block_that_fails_leaves_no_empty_folder_but_every_file(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), output_folder(tmp_path / "a" / "b"):
-        raise KeyboardInterrupt
-    assert contents(tmp_path) == []
-    with pytest.raises(ZeroDivisionError), output_folder(tmp_path / "a") as folder:
-        (folder / "result").write_text("complete")
-        raise ZeroDivisionError
-    assert contents(tmp_path / "a") == ["result"]
-
-
-def test_a_folder_that_was_there_stays_when_the_block_fails(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    with pytest.raises(ZeroDivisionError), output_folder(tmp_path / "mine"):
-        raise ZeroDivisionError
-    assert contents(tmp_path) == ["mine"]
 
 
 def test_file_is_written_under_another_name_of_the_same_suffix(tmp_path: Path) -> None:
@@ -145,9 +81,42 @@ def test_full_disk_reported_by_netcdf_as_anything(tmp_path: Path, monkeypatch: p
 
     with pytest.raises(RuntimeError, match="HDF"):  # there is space: a defect, which must show
         write_atomically(tmp_path / "result.nc", write)
-    monkeypatch.setattr(output, "_is_nearly_full", lambda folder: True)
+    assert contents(tmp_path) == []
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(output, "_why_full", lambda temporary: full)
     with pytest.raises(ResourceError, match="the disk is full"):
         write_atomically(tmp_path / "result.nc", write)
+
+
+@pytest.fixture
+def short_files() -> Iterator[int]:
+    """No file may become longer than this; a write beyond fails as it would on a full disk."""
+    longest = 50_000
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (longest, before[1]))
+    try:
+        yield longest
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_netcdf_that_finds_no_room(
+    tmp_path: Path, short_files: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = xarray.Dataset({"noise": ("time", np.random.default_rng(1).random(short_files // 4))})
+    (tmp_path / "result.nc").write_text("old")
+    with pytest.raises(
+        ResourceError, match=r"result\.nc: cannot be written, the disk is full: File too large"
+    ):
+        write_atomically(tmp_path / "result.nc", lambda path: data.to_netcdf(path, engine="netcdf4"))
+    assert contents(tmp_path) == ["result.nc"]
+    assert (tmp_path / "result.nc").read_text() == "old"
+    small = data.isel(time=slice(10))
+    write_atomically(tmp_path / "result.nc", lambda path: small.to_netcdf(path, engine="netcdf4"))
+    assert xarray.load_dataset(tmp_path / "result.nc").equals(small)
+    assert capfd.readouterr().err == ""
 
 
 def test_target_that_cannot_be_written(tmp_path: Path) -> None:
