@@ -10,7 +10,7 @@ demo: $(VENV)/.run-installed
 	@echo "The pictures are in results/heart: samples.png, settling.png, voltages.png, bias.png, timeline.png"
 
 test: $(VENV)/.dev-installed
-	$(BIN)/python -m pytest -rs
+	$(BIN)/python -m pytest -rs -n auto --maxprocesses 8 --dist worksteal
 
 slow: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest -rs -m slow

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aocsim.errors import InputError, unknown_name
 from aocsim.experiment import Experiment, SolveSettings
 from aocsim.instrument import Capabilities, Instrument, Pulse, Reading, Switch
-from aocsim.live import Live
+from aocsim.live import LONGEST, Live
 from aocsim.machine import Machine
 from aocsim.memory import AnalogMemory
 from aocsim.program import Program
@@ -231,6 +231,10 @@ class SimulatedBench:
         """Let time pass."""
         if not (math.isfinite(seconds) and seconds >= 0):
             raise InputError("must be a time, not negative", key="wait", got=seconds)
+        if self._clock + seconds >= LONGEST:
+            raise InputError(
+                "longer than a session may last", key="wait", got=seconds, allowed=f"below {LONGEST:.3g} s"
+            )
         self._clock += seconds
 
     def _program(self) -> Program:

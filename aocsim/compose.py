@@ -57,15 +57,20 @@ def electronics_of(
     return Electronics(arrives, offset + drift[1], 1.0 + drift[0])
 
 
+def reaching_at_rest(machine: Machine, program: Program, offset: Array | float = 0.0) -> Array:
+    """What reaches each node at zero signal, (n,) V: `offset` of the electronics, darkness, bias light."""
+    n = machine.channels
+    bare = compose(machine, program, Electronics(np.zeros(n), np.zeros(n)))
+    arms = [bare.arm_output(arm, np.zeros(n)) for arm in ("+", "-")]
+    return np.asarray(np.sum(arms, axis=0) + offset)
+
+
 def trimmed_exactly(machine: Machine, program: Program) -> Electronics:
     """Electronics without any error at this program: alpha as wanted, and nothing reaches a node at zero signal.
 
     What a perfect trim would reach. Only who may look inside a machine can tell; a bench has to measure.
     """
-    n = machine.channels
-    bare = compose(machine, program, Electronics(np.zeros(n), np.zeros(n)))
-    zero = np.zeros(n)
-    return Electronics(program.alpha, -np.sum([bare.arm_output(arm, zero) for arm in ("+", "-")], axis=0))
+    return Electronics(program.alpha, -reaching_at_rest(machine, program))
 
 
 LEAST_RELAXED = 1e-4  # of the node's pole: a loop closer to alpha = 1 has no band of its own to speak of

@@ -42,6 +42,7 @@ CORRELATION_AT_GRID = 0.9387  # s of equation (2) where rho = 1/e
 INDEPENDENT = 2.0  # s from which rho = 0
 SHORTEST_GRID = 1e-9  # s, for a correlation time of 0: no two solves are this close
 LEVELS = 32  # halvings of the drift's longest time, 2^32 s, down to one second
+LONGEST = 2.0**LEVELS - 1  # s that the bench's clock may show
 _WORD = 2**24
 
 
@@ -167,7 +168,7 @@ class Drift:
             ValueError: an instant outside that range.
         """
         instants = np.asarray(times, dtype=float)
-        if instants.size and not (instants.min() >= 0 and instants.max() < 2**LEVELS - 1):
+        if instants.size and not (instants.min() >= 0 and instants.max() < LONGEST):
             raise ValueError(f"the bench's clock must be in [0, 2^{LEVELS}) s")
         second = np.floor(instants).astype(np.int64)
         known: dict[tuple[int, int], Array] = {}

@@ -114,7 +114,7 @@ def read_result(path: Path) -> xarray.Dataset:
             or one of another schema.
     """
     recover(path.parent)
-    data = _load(path, None)
+    data = load(path)
     schema, kind = data.attrs.get("aocsim_schema"), data.attrs.get("kind")
     if schema is None or kind is None:
         missing = "aocsim_schema" if schema is None else "kind"
@@ -138,7 +138,7 @@ def read_inputs(path: Path) -> dict[str, bytes]:
     Raises:
         InputError: as `read_result`; or the file holds no inputs, or some that do not match their hash.
     """
-    data = _load(path, INPUTS)
+    data = load(path, INPUTS)
     files = {}
     for name, variable in data.data_vars.items():
         content = variable.values.tobytes()
@@ -163,7 +163,12 @@ def _is_place(place: object) -> bool:
     return isinstance(place, str) and [part in ("", ".", "..") for part in place.split("/")] == [False, False]
 
 
-def _load(path: Path, group: str | None) -> xarray.Dataset:
+def load(path: Path, group: str | None = None) -> xarray.Dataset:
+    """A dataset of a netCDF file, read whole; `group` None is the root.
+
+    Raises:
+        InputError: not such a file, or damaged.
+    """
     with _opened(path, group) as data:
         return data.load()
 

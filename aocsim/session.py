@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from aocsim.errors import InputError
 from aocsim.instrument import Capabilities, Pulse, Reading
-from aocsim.record import Variables, _load, assemble, write_result
+from aocsim.record import Variables, assemble, load, write_result
 
 if TYPE_CHECKING:
     import xarray
@@ -132,7 +132,7 @@ def write_session(session: Session, path: Path, title: str = KIND) -> None:
         ResourceError: the disk is full.
         InputError: the file cannot be written.
     """
-    write_result(dataset_of(session, title), path, {})
+    write_result(dataset_of(session, title), path)
 
 
 def read_session(path: Path) -> Session:
@@ -141,7 +141,7 @@ def read_session(path: Path) -> Session:
     Raises:
         InputError: no such file, cut short or damaged, no bench record, or one of another schema.
     """
-    data = _load(path, None)
+    data = load(path, None)
     kind, schema = data.attrs.get("kind"), np.asarray(data.attrs.get("bench_record_schema")).tolist()
     if kind != KIND:
         raise InputError(

@@ -34,6 +34,7 @@ Array = NDArray[np.float64]
 GENTLE = 0.9  # largest alpha of a loop that has not been trimmed
 EXCURSION = 1.0  # V, distance of the two fixed points from which alpha is measured
 SETTLED_CONSTANTS = 12.0  # time constants that the slowest channel is given in the alpha trim
+LONGEST_RECORD = 100_000  # samples
 AVERAGED = 64  # samples at a record's end that are averaged there
 ALPHA_TRIALS = 4
 ALPHA_ROUNDS = 2  # at the wanted alpha, after the gentle one
@@ -174,6 +175,12 @@ def _alpha_of(bench: Instrument, setting: Array, expected: Array, bias: Array) -
     high, low = facts.applied(bias + swing), facts.applied(bias - swing)
     slowest = 1.0 / (2 * np.pi * facts.bandwidth * relaxed.min())
     length = math.ceil(SETTLED_CONSTANTS * slowest * facts.sample_rate) + AVERAGED
+    if length > LONGEST_RECORD:
+        worst = int(np.argmin(relaxed))
+        raise PhysicsError(
+            f"alpha trim: channel {worst} would take {slowest * SETTLED_CONSTANTS:.3g} s to settle at its alpha of "
+            f"{expected[worst]:.8g}"
+        )
     reading = bench.read(np.stack([high, low]), trials=ALPHA_TRIALS, samples=max(facts.samples, length))
     up, down = reading.tail(AVERAGED)
     moved, asked = up - down, high - low

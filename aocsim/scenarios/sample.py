@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aocsim.bench import SimulatedBench, spacing_of
 from aocsim.compiler import Compiled, compile_network, knowledge_of
-from aocsim.compose import compose, electronics_of
+from aocsim.compose import electronics_of, reaching_at_rest
 from aocsim.diffusion.data import shape_rings
 from aocsim.diffusion.network import Network, load_network
 from aocsim.diffusion.operator import BlockOperator
@@ -345,9 +345,8 @@ def _left(setup: Setup, trims: Trims, clock: float) -> dict[str, Array]:
     live = Live.of(machine, scenario.seed)
     drift = live.drift.at([clock]) if live.drift is not None and scenario.solve.noise else None
     electronics = electronics_of(machine, machine.gains.set_alpha(trims.alpha), program.beta, drift)
-    loop, zero = compose(machine, program, electronics), np.zeros((1, machine.channels))
-    reached = sum(loop.arm_output(arm, zero) for arm in ("+", "-")) + electronics.offset + trims.bias
+    offset = np.atleast_2d(electronics.offset)[0] + trims.bias
     return {
-        "offset_left": np.asarray(reached)[0],
+        "offset_left": reaching_at_rest(machine, program, offset),
         "alpha_left": electronics.alpha - program.alpha,
     }

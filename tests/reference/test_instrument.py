@@ -2,6 +2,7 @@
 
 import types
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_bias_embedding_and_condition_add_up_and_hold_until_changed(ideal):
 
 
 def test_explicit_cuts_alpha_and_open_cuts_both(ideal):
-    """u/(1 - alpha) with the loop closed, u with the alpha path cut; dark weights pass nothing of a drive to the node."""
+    """u/(1 - alpha) with the loop closed, u with the alpha path cut; dark weights pass no drive to the node."""
     dark(ideal).set_gains(np.full(N, 0.8), 0.0)
     volts = np.linspace(0.05, 0.1, N)[None]
     np.testing.assert_allclose(ideal.read(volts).tail(1), volts / 0.2, rtol=1e-6)
@@ -209,12 +210,12 @@ def test_offsets_drift_while_the_bench_waits(machine_of):
 
 
 def test_trials_average_white_noise(real):
-    """Dark weights, no feedback: 16 trials leave a quarter of one trial's deviation, within 5 standard errors."""
+    """Dark weights, no feedback: 4 trials leave half of one trial's deviation, within 5 standard errors."""
     dark(real).set_switch("explicit")
-    one, many = (real.read(np.zeros((60, N)), trials=trials).mean.std(axis=0, ddof=1) for trials in (1, 16))
+    one, many = (real.read(np.zeros((50, N)), trials=trials).mean.std(axis=0, ddof=1) for trials in (1, 4))
     assert np.all(one > 0)
     ratio = np.sqrt(np.mean(many**2) / np.mean(one**2))
-    assert ratio == pytest.approx(0.25, rel=5 / np.sqrt(2 * 60 * N) * np.sqrt(2))
+    assert ratio == pytest.approx(0.5, rel=5 * np.sqrt(2) / np.sqrt(2 * 50 * N))
 
 
 def test_capabilities_say_what_the_converters_do(machine_of):
@@ -261,7 +262,7 @@ def test_a_chain_is_its_steps_with_the_held_volts_given_by_hand(machine_of, chan
         np.testing.assert_allclose(reading.voltage, by_hand.voltage, rtol=0, atol=tolerance)
         held = reading.voltage[:, 0, by_hand.window[1]][:, carriers]
     assert np.abs(held).max() > 0.1
-    assert all(np.all(a.begun < b.begun) for a, b in zip(found, found[1:], strict=False))
+    assert all(np.all(a.begun < b.begun) for a, b in pairwise(found))
 
 
 def test_a_pedestal_shifts_the_next_step(machine_of):
@@ -334,15 +335,21 @@ REFUSALS = [
 @pytest.mark.parametrize(
     ("key", "call", "args", "options"), REFUSALS, ids=[f"{i}-{key}" for i, (key, *_) in enumerate(REFUSALS)]
 )
-def test_bad_input_is_refused_by_name_and_changes_nothing(real, key, call, args, options):
+def test_bad_input_is_refused_by_name(real, key, call, args, options):
     with pytest.raises(InputError) as refused:
         getattr(real, call)(*args, **options)
     assert refused.value.key == key
-    assert real.clock == 0
-    np.testing.assert_array_equal(
-        real.read(np.zeros((1, N))).voltage,
-        SimulatedBench(real._machine, seed=5).read(np.zeros((1, N))).voltage,
-    )
+
+
+def test_refusals_change_nothing(machine_of):
+    machine = machine_of("aoc48", 3, channels=N)
+    refusing, other = (loaded(SimulatedBench(machine, seed=5)) for _ in range(2))
+    for _, call, args, options in REFUSALS:
+        with pytest.raises(InputError):
+            getattr(refusing, call)(*args, **options)
+    assert refusing.clock == other.clock
+    one, two = (bench.read(np.zeros((1, N))).voltage for bench in (refusing, other))
+    np.testing.assert_array_equal(one, two)
 
 
 def test_an_unknown_position_of_the_switch_gets_the_nearest_name(real):
@@ -358,8 +365,11 @@ def test_a_pulse_is_refused_while_nothing_drives_the_node(real):
 
 # What it hides
 
-LEAD_ANYWHERE = {"__globals__", "__builtins__", "__module__", "f_back", "f_globals", "f_builtins"}
+LEAD_ANYWHERE = {"__globals__", "__builtins__", "f_back", "f_globals", "f_builtins"}
 PLAIN = (str, bytes, int, float, complex, bool, type(None), np.generic, np.dtype)
+ENDS = (*PLAIN, types.ModuleType, types.CodeType)
+BOUND = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
+INNER = ("__self__", "__func__", "__closure__", "__defaults__", "__kwdefaults__", "__dict__", "__wrapped__")
 
 
 def reachable(*roots):
@@ -370,7 +380,7 @@ def reachable(*roots):
     found, waiting = {}, list(roots)
     while waiting:
         item = waiting.pop()
-        if id(item) in found or isinstance(item, (*PLAIN, types.ModuleType)):
+        if id(item) in found or isinstance(item, ENDS):
             continue
         if isinstance(item, type) and not item.__module__.startswith("aocsim"):
             continue
@@ -382,16 +392,23 @@ def reachable(*roots):
             waiting += [*item.keys(), *item.values()]
         elif isinstance(item, list | tuple | set | frozenset):
             waiting += list(item)
-        for name in {*dir(item), "__dict__", "__traceback__", "__cause__", "__context__"} - LEAD_ANYWHERE:
+        # every look at a method makes another one: what it is bound to is what counts
+        named = (
+            INNER if isinstance(item, (*BOUND, types.FunctionType)) else {*dir(item), *INNER} - LEAD_ANYWHERE
+        )
+        for name in named:
             try:
-                waiting.append(getattr(item, name))
+                inside = getattr(item, name)
             except Exception:
                 continue
+            waiting.append(inside if not isinstance(inside, types.MethodWrapperType) else None)
     return list(found.values())
 
 
 def arrays_in(*roots):
-    return {(a.shape, a.tobytes()) for a in reachable(*roots) if isinstance(a, np.ndarray) and np.ptp(a) > 0}
+    """Arrays that are not the same number throughout, by shape and bytes."""
+    arrays = [item for item in reachable(*roots) if isinstance(item, np.ndarray)]
+    return {(a.shape, a.tobytes()) for a in arrays if len(np.unique(a)) > 1}
 
 
 def refusal_of(bench):
@@ -422,7 +439,11 @@ def noiseless(machine):
 
 
 def as_built(machine):
-    parts = arrays_in(machine)
+    """Arrays of all parts but converter and digitiser, whose data sheets everybody may read."""
+    parts = arrays_in(
+        machine.pair, machine.led, machine.optics, machine.slm, machine.detector, machine.gains, machine.poles,
+        machine.memory,
+    )  # fmt: skip
     for known in (machine.optics.row, machine.optics.column, machine.optics.crosstalk, machine.optics.structure,
                   machine.gains.alpha_gain, machine.gains.offset, machine.gains.offset_per_beta,
                   machine.slm.inverse_contrast, machine.memory.pedestal, machine.pair.swing):  # fmt: skip
@@ -455,6 +476,13 @@ def test_the_same_walk_finds_the_machine_behind_an_open_bench(real):
     gives = used(real)
     assert as_built(machine) <= arrays_in(real)
     assert any(isinstance(item, Machine) for item in reachable(gives[-1]))
+
+
+@pytest.mark.parametrize(
+    "leak", [lambda b: b.read, lambda b: lambda: b, lambda b: {"a": (b,)}, lambda b: [lambda x=b: x]]
+)
+def test_the_walk_follows_methods_closures_containers_and_defaults(real, leak):
+    assert any(item is real._machine for item in reachable(leak(real)))
 
 
 def test_a_sealed_bench_shows_the_interface_alone(real):
