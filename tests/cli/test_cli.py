@@ -576,3 +576,21 @@ def test_train_refuses_what_it_cannot_find_or_write(refused: Callable[..., str])
     assert "is a file, not a folder" in refused("train", "heart", "--out", "file")
     assert "Not a directory" in refused("train", "heart", "--out", "file/below")
     assert "training.seed" in refused("train", "heart", "--seed", "-1", "--out", "new")
+
+
+def test_interrupt_while_modules_load() -> None:
+    """The signal comes from inside the first import of the command line: one line, status 130."""
+    code = (
+        "import builtins, os, signal, sys\n"
+        "real = builtins.__import__\n"
+        "def hooked(name, *rest):\n"
+        "    if name == 'typer':\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = hooked\n"
+        "sys.argv = ['aocsim', 'list']\n"
+        "from aocsim.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr, done.stdout) == (130, "aocsim: interrupted\n", "")
