@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from aocsim.diffusion.operator import BlockOperator
 from aocsim.errors import PhysicsError
-from aocsim.instrument import Instrument
+from aocsim.instrument import Instrument, Reading
 from aocsim.program import Program
 
 Array = NDArray[np.float64]
@@ -40,9 +40,11 @@ ALPHA_TRIALS = 4
 ALPHA_ROUNDS = 2  # at the wanted alpha, after the gentle one
 MISSED = 0.1  # of 1 - alpha, at least ten steps: a channel that the last look finds further off has run away before
 OFFSET_TRIALS = 8
-OFFSET_ROUNDS = (2, 4)  # at the gentle alpha, and at the wanted one
-UNREST = 0.01  # V: an offset whose last correction is larger has not been found
 OFFSET_TRIALS_AT_LESS_ALPHA = 32
+OFFSET_ROUNDS = 6  # that a machine takes whose parts are as well known as usual
+MOST_ROUNDS = 24  # a badly known machine goes there in small steps
+FOUND = 5e-5  # V rms: corrections below this need not be told from noise
+NOISY = 3.0  # standard errors: corrections below this cannot
 REST_CEILINGS = (1.0, 0.9, 0.8, 0.5, 0.0)
 REST_MARGIN = 0.4  # of the slowest channel's own rate: a loop that is slower does not settle within a record
 CHAIN_ROUNDS = 2
@@ -222,27 +224,42 @@ def trim_offsets(
     gradient[np.ix_(channels, channels)] = (1.0 - program.alpha[channels])[:, None] * at_rest
     step = np.zeros(facts.channels)
     highest = _steady_alpha(program.alpha, gradient)
-    for ceiling, rounds in zip((min(GENTLE, highest), highest), OFFSET_ROUNDS, strict=True):
+    size = 0.0
+    for ceiling in (min(GENTLE, highest), highest):
         arrives = np.minimum(program.alpha, ceiling)
         bench.set_gains(np.minimum(alpha, ceiling), program.beta)
         # less alpha amplifies less, which more trials have to make up for
-        trials = OFFSET_TRIALS if ceiling == 1.0 or highest == 1.0 else OFFSET_TRIALS_AT_LESS_ALPHA
-        for _ in range(rounds):
+        trials = OFFSET_TRIALS if highest == 1.0 else OFFSET_TRIALS_AT_LESS_ALPHA
+        newton = np.diag(1.0 - arrives) - gradient
+        for _ in range(MOST_ROUNDS):
             applied = facts.applied(bias)
             bench.set_drive(applied)
-            rest = bench.read(np.zeros((1, facts.channels)), trials=trials).mean[0]
+            reading = bench.read(np.zeros((1, facts.channels)), trials=trials)
             solves += trials
-            step = (np.diag(1.0 - arrives) - gradient) @ rest
-            bias = applied - step
-    size, worst = float(np.sqrt(np.mean(step**2))), int(np.argmax(np.abs(step)))
-    if not abs(step[worst]) < UNREST:
-        raise PhysicsError(
-            f"offset trim: the fixed points do not come to rest at 0 V, the last correction of channel {worst} was "
-            f"{step[worst] * 1e3:.3g} mV"
-        )
+            step = newton @ reading.mean[0]
+            bias, size = applied - step, _rms(step)
+            if size <= max(FOUND, NOISY * _rms(np.sqrt(newton**2 @ _standard_error(reading) ** 2))):
+                break
+        else:
+            worst = int(np.argmax(np.abs(step)))
+            raise PhysicsError(
+                f"offset trim: the fixed points do not come to rest at 0 V, the last correction of channel {worst} "
+                f"was {step[worst] * 1e3:.3g} mV"
+            )
     bench.set_gains(alpha, program.beta)
     bench.set_drive(bias)
     return bias, Cost("offset", solves, bench.clock - began, size)
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def _standard_error(reading: Reading) -> Array:
+    """Of the mean over trials of the first condition, (n,) V."""
+    first, last = reading.window
+    trials = reading.voltage[0, :, first : last + 1].mean(axis=1)
+    return np.asarray(trials.std(axis=0, ddof=1) / math.sqrt(len(trials)))
 
 
 def _steady_alpha(alpha: Array, gradient: Array) -> float:

@@ -202,7 +202,7 @@ def solves_of(scenario: Scenario) -> int:
     """Number of solves of trims and run together."""
     steps, electronics = scenario.diffusion.steps, 0
     if scenario.compile.trims == "bench":
-        electronics = 2 * ALPHA_TRIALS * (1 + ALPHA_ROUNDS) + OFFSET_TRIALS * sum(OFFSET_ROUNDS)
+        electronics = 2 * ALPHA_TRIALS * (1 + ALPHA_ROUNDS) + OFFSET_TRIALS * OFFSET_ROUNDS
     others = scenario.compile.operating_point_trim * steps
     if scenario.timeline.memory == "sample_and_hold":
         others *= CHAIN_ROUNDS

@@ -17,7 +17,6 @@ from aocsim.scenarios.schema import load_scenario
 from aocsim.trim import (
     ALPHA_ROUNDS,
     ALPHA_TRIALS,
-    OFFSET_ROUNDS,
     OFFSET_TRIALS,
     Trims,
     at_operating_point,
@@ -118,11 +117,25 @@ def test_ideal_parts_need_no_trims(setup_of):
     assert np.abs(trims.bias).max() < 1e-6
 
 
+@pytest.mark.parametrize("serial", [1, 7])
+def test_offsets_of_a_machine_that_is_known_from_its_data_sheet_alone(serial):
+    """Newton's matrix is 20 % off and the program's loop is not the one it stands for: more rounds, the same end."""
+    changes = {"serial": serial, "samples": 1, "trials": 1, "compile.knowledge": "nominal"}
+    changes |= {"compile.operating_point_trim": 0, "solve.threads": 1}
+    library = Library.open()
+    setup = sample.prepare(load_scenario("heart", library, changes), library)
+    trims, clock = sample.trim(setup, lambda solves: None)
+    drift = drift_of(setup.machine, setup.scenario.seed, clock)
+    offset, alpha = left_in(setup.machine, setup.compiled.program, trims, drift)
+    assert np.median(np.abs(offset)) <= 1e-4
+    assert np.median(np.abs(alpha)) <= 1e-4
+
+
 def test_costs_count_solves_and_the_benchs_time(worked):
     _, trims, clock, counted = worked
     alpha, offset = trims.costs
     assert alpha.solves == 2 * ALPHA_TRIALS * (1 + ALPHA_ROUNDS)
-    assert offset.solves == OFFSET_TRIALS * sum(OFFSET_ROUNDS)
+    assert offset.solves in [OFFSET_TRIALS * rounds for rounds in range(2, 13)]
     assert counted == alpha.solves + offset.solves
     assert alpha.seconds + offset.seconds == pytest.approx(clock, rel=1e-12)
     assert 2 * 21.7e-3 < clock < 1.0  # two loads of weights, the rest is solves
