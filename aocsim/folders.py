@@ -16,19 +16,17 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from aocsim.errors import AocsimError, InputError
+from aocsim.interrupts import interrupts_deferred
 from aocsim.output import refusal, write_json
 
 # Windows has none: two runs into one folder at the same time may disturb each other there.
@@ -42,7 +40,6 @@ MARKER = ".complete"
 
 _NO_LOCKS = frozenset({errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL})
 _SURELY_DEAD = 24 * 3600.0  # seconds after which a scratch folder counts as litter where there are no locks
-_DEFERRED = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 def prepare_folder(path: Path) -> Path:
@@ -107,7 +104,7 @@ def all_or_nothing(folder: Path, superseded: Callable[[], Collection[str]] = fro
     held: int | None = None
     try:
         # held, so that nobody takes the new folder for litter before it is held itself
-        with _locked(folder), _interrupts_deferred():
+        with _locked(folder), interrupts_deferred():
             _recover(folder)
             scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder))
             held = _hold(scratch)
@@ -117,7 +114,7 @@ def all_or_nothing(folder: Path, superseded: Callable[[], Collection[str]] = fro
             if (folder / name).is_dir():
                 raise InputError("is a folder, not a file", file=folder / name)
             _sync(scratch / name)
-        with _locked(folder), _interrupts_deferred():
+        with _locked(folder), interrupts_deferred():
             _recover(folder)
             gone = sorted(name for name in set(superseded()) - set(names) if _is_plain(name))
             write_json(scratch / MARKER, {"move": names, "remove": gone})
@@ -147,7 +144,7 @@ def recover(folder: Path) -> None:
     """
     try:
         if folder.is_dir() and any(folder.glob(f"{SCRATCH}*")):
-            with _locked(folder), _interrupts_deferred():
+            with _locked(folder), interrupts_deferred():
                 _recover(folder)
     except OSError as error:
         raise refusal(error, folder) from error
@@ -234,32 +231,6 @@ def _sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _interrupts_deferred() -> Iterator[None]:
-    """Let Ctrl-C and terminations that come inside the block act at its end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears them, and may set handlers
-        return
-    came: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-
-    numbers = [getattr(signal, name) for name in _DEFERRED if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number, handler in before.items():
-        if handler not in (None, signal.SIG_IGN):
-            signal.signal(number, note)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            if handler not in (None, signal.SIG_IGN):
-                signal.signal(number, handler)
-        for number in dict.fromkeys(came):
-            signal.raise_signal(number)
 
 
 def _prove_writable(path: Path) -> None:

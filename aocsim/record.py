@@ -20,6 +20,7 @@ import numpy as np
 
 from aocsim.errors import InputError
 from aocsim.folders import recover
+from aocsim.interrupts import interrupts_deferred
 from aocsim.output import write_atomically
 
 if TYPE_CHECKING:
@@ -78,9 +79,11 @@ def write_result(data: xarray.Dataset, path: Path, inputs: Mapping[str, bytes] |
     tight = {str(name): {"zlib": True, "complevel": 9} for name in files.data_vars}
 
     def write(temporary: Path) -> None:
-        data.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
-        if inputs:
-            files.to_netcdf(temporary, engine="netcdf4", mode="a", group=INPUTS, encoding=tight)
+        # cut short while it takes its locks, the library keeps them, and waits for itself for ever
+        with interrupts_deferred():
+            data.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+            if inputs:
+                files.to_netcdf(temporary, engine="netcdf4", mode="a", group=INPUTS, encoding=tight)
 
     write_atomically(path, write)
 
@@ -180,7 +183,7 @@ def _opened(path: Path, group: str | None) -> Iterator[xarray.Dataset]:
 
     _refuse_other_files(path)
     try:
-        with xarray.open_dataset(path, engine="netcdf4", group=group) as data:
+        with interrupts_deferred(), xarray.open_dataset(path, engine="netcdf4", group=group) as data:
             yield data
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         if group is not None and "group not found" in str(error):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aocsim.errors import InputError
+from aocsim.interrupts import interrupts_deferred
 from aocsim.law import Array, Law
 
 if TYPE_CHECKING:
@@ -233,7 +234,8 @@ def save_network(network: Network, path: str | os.PathLike[str], loss: Array | N
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     os.close(handle)
     try:
-        dataset.to_netcdf(temporary, engine="netcdf4", format="NETCDF4")
+        with interrupts_deferred():  # the library's locks must not be left half-taken
+            dataset.to_netcdf(temporary, engine="netcdf4", format="NETCDF4")
         # mkstemp makes the file private to its owner; a model is as readable as any other new file.
         mask = os.umask(0)
         os.umask(mask)
@@ -296,7 +298,8 @@ def _read(file: Path) -> xarray.Dataset:
     if not file.is_file():
         raise InputError("no such file", file=file)
     try:
-        dataset = xarray.load_dataset(file, engine="netcdf4")
+        with interrupts_deferred():
+            dataset = xarray.load_dataset(file, engine="netcdf4")
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"cut short, or not a netCDF file ({error})", file=file) from error
     if dataset.attrs.get("kind") != "network":

@@ -54,6 +54,9 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+STARTED = 0.5  # s that the interpreter itself may take to start, before the program can answer an interrupt
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
@@ -71,19 +74,34 @@ def wait_for_scratch(folder: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.002)
 
 
-def end(
-    folder: Path, earlier: Path, sent: signal.Signals, rng: random.Random, *, writing: bool
-) -> tuple[int, bool]:
-    """Start a run into a copy of an earlier result, end it at random; its exit status, and whether it got through."""
+def renew(folder: Path, earlier: Path) -> None:
+    """A copy of an earlier result, and nothing else."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(earlier, folder)
+
+
+def durations(folder: Path) -> tuple[float, float]:
+    """How long an undisturbed run takes until it writes, and how long it then writes, s."""
+    began = time.monotonic()
+    process = start(folder, "--seed", "4")
+    wait_for_scratch(folder, process)
+    writes = time.monotonic()
+    process.communicate(timeout=120)
+    return writes - began, time.monotonic() - writes
+
+
+def end(
+    folder: Path, earlier: Path, sent: signal.Signals, rng: random.Random, longest: float, *, writing: bool
+) -> tuple[int, bool]:
+    """Start a run into a copy of an earlier result, end it at random; its exit status, and whether it got through."""
+    renew(folder, earlier)
     before, old = contents(folder), consistent(folder)
     process = start(folder, "--seed", "5")
     if writing:
         wait_for_scratch(folder, process)
-        time.sleep(rng.uniform(0.0, 5.0))
+        time.sleep(rng.uniform(0.0, longest))
     else:
-        time.sleep(rng.uniform(1.5, 8.0))
+        time.sleep(rng.uniform(min(STARTED, longest), longest))
     process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
     assert "Traceback" not in errors
@@ -97,9 +115,12 @@ def end(
 @pytest.mark.parametrize(("sent", "times"), [(signal.SIGKILL, 30), (signal.SIGINT, 12)])
 def test_runs_ended_at_random(tmp_path: Path, earlier: Path, sent: signal.Signals, times: int) -> None:
     """Half of them while pictures and results are being written."""
-    rng, ended = random.Random(int(sent)), 0
+    rng, ended, folder = random.Random(int(sent)), 0, tmp_path / "out"
+    renew(folder, earlier)
+    computing, writing = durations(folder)
     for n in range(times):
-        status, new = end(tmp_path / "out", earlier, sent, rng, writing=n % 2 == 0)
+        now = n % 2 == 0
+        status, new = end(folder, earlier, sent, rng, writing if now else computing, writing=now)
         assert status in {0, 130 if sent == signal.SIGINT else -9}
         assert new or status != 0
         ended += status != 0

@@ -36,7 +36,7 @@ LAYERS = (
     ("spec",),
     ("stages",),
     ("law", "_kernels", "parallel"),
-    ("units", "seeds", "constants"),
+    ("units", "seeds", "constants", "interrupts"),
     ("errors",),
 )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from aocsim.errors import InputError
 from aocsim.folders import MARKER, SCRATCH
 from aocsim.library import Library
 from aocsim.provenance import input_files, source_digest, versions
-from aocsim.record import INPUTS, SCHEMA, assemble, files_of, read_inputs, read_result, write_result
+from aocsim.record import INPUTS, SCHEMA, assemble, files_of, load, read_inputs, read_result, write_result
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = {
@@ -240,3 +241,38 @@ def test_the_package_offers_rerun_and_compare(stored: Path) -> None:
         aocsim.rerun(stored.with_name("nowhere.nc"))
     with pytest.raises(InputError, match="no such file"):
         aocsim.compare(str(stored), stored.with_name("nowhere.nc"))
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_waits_until_the_library_has_let_go_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals
+) -> None:
+    """Cut short inside its locks, xarray waited for itself for ever when it was to close the file."""
+    data = assemble({"x": (("k",), np.arange(3.0), "V", "volts")}, {}, {})
+    handled = signal.signal(sent, signal.default_int_handler)
+    finished: list[str] = []
+
+    def interrupted(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **options: object) -> object:
+            signal.raise_signal(sent)
+            found = real(*args, **options)
+            finished.append(real.__name__)
+            return found
+
+        return call
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(xarray.Dataset, "to_netcdf", interrupted(xarray.Dataset.to_netcdf))
+            with pytest.raises(KeyboardInterrupt):
+                write_result(data, tmp_path / "one.nc")
+        assert finished == ["to_netcdf"]
+        assert not list(tmp_path.iterdir())
+        write_result(data, tmp_path / "one.nc")
+        with monkeypatch.context() as patch:
+            patch.setattr(xarray, "open_dataset", interrupted(xarray.open_dataset))
+            with pytest.raises(KeyboardInterrupt):
+                load(tmp_path / "one.nc")
+        assert finished == ["to_netcdf", "open_dataset"]
+    finally:
+        signal.signal(sent, handled)
