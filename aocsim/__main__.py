@@ -16,7 +16,15 @@ def main() -> None:
     from aocsim.cli import main as run
 
     signal.signal(signal.SIGINT, before)
-    run()
+    try:
+        run()
+    except SystemExit as end:
+        if end.code != INTERRUPTED:
+            raise
+        # where the interrupt fell into code that a library builds from text, the interpreter remembers it, and would
+        # end itself by the signal whatever status is asked for
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -61,6 +61,7 @@ def run_app(app: typer.Typer) -> None:
             raise
         sys.exit(_failed(_cannot_write(error)).exit_code)
     except KeyboardInterrupt:  # before the command began, or after it ended
+        typer.echo("aocsim: interrupted", err=True)
         sys.exit(INTERRUPTED)
     finally:
         _flush()

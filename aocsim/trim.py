@@ -198,7 +198,13 @@ def _alpha_of(bench: Instrument, setting: Array, expected: Array, bias: Array) -
 
 
 def trim_offsets(
-    bench: Instrument, program: Program, operator: BlockOperator, alpha: Array, bias: Array
+    bench: Instrument,
+    program: Program,
+    operator: BlockOperator,
+    alpha: Array,
+    bias: Array,
+    *,
+    loaded: bool = False,
 ) -> tuple[Array, Cost]:
     """Bring all fixed points of the loaded program to 0 V where nothing drives it.
 
@@ -208,6 +214,7 @@ def trim_offsets(
         operator: the ideal operator of one diffusion step.
         alpha: (n,) to be set.
         bias: (n,) V, where to start.
+        loaded: whether the program's weights are loaded already.
 
     Returns:
         bias (n,) V and the cost.
@@ -218,7 +225,8 @@ def trim_offsets(
     began, solves = bench.clock, 0
     facts, channels = bench.capabilities, program.channel_of_unit
     bench.set_switch("closed")
-    load(bench, program)
+    if not loaded:
+        load(bench, program)
     gradient = np.zeros((facts.channels, facts.channels))
     at_rest = operator.jacobian(np.zeros((1, operator.matrix.shape[0])))[0]
     gradient[np.ix_(channels, channels)] = (1.0 - program.alpha[channels])[:, None] * at_rest

@@ -32,6 +32,11 @@ def notes_of(setup: Setup, run: Run, comparison: Comparison) -> list[str]:
         f"the {cost.name} trim took {cost.seconds:.3g} s on the bench, {cost.solves} solves"
         for cost in run.trims.costs
     ]
+    if run.tended.costs:
+        seconds = sum(cost.seconds for cost in run.tended.costs)
+        out.append(
+            f"offsets were trimmed again {len(run.tended.costs)} times between samples, {seconds:.3g} s in all"
+        )
     room = setup.scenario.environment
     if room.hours_since_trim:
         out.append(
@@ -153,7 +158,7 @@ def _run_variables(setup: Setup, run: Run, comparison: Comparison) -> Variables:
             "V",
             "node voltage, mean over read-out window and trials",
         ),
-        "begun": (("sample",), run.begun, "s", "when the sample began, on the bench's clock"),
+        "begun": (("sample",), run.tended.begun, "s", "when the sample began, on the bench's clock"),
         "start": (("sample", "dim"), run.start, "1", "Gaussian noise that the sample starts from"),
         "state": (("sample", "step", "dim"), by_sample(run.state), "1", "point after the step, machine"),
         "state_ideal": (
@@ -209,7 +214,12 @@ def _program_variables(setup: Setup, run: Run) -> Variables:
             "channel of each network unit",
         ),
         "alpha_setting": (("channel",), run.trims.alpha, "1", "relaxation as the trim has set it"),
-        "bias": (("channel",), run.trims.bias, "V", "offset trim of the drive"),
+        "bias": (
+            ("sample", "channel"),
+            run.tended.bias,
+            "V",
+            "offset trim of the drive, the latest before the sample",
+        ),
         "bias_correction": (
             ("step", "channel"),
             run.trims.correction,

@@ -10,20 +10,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.bench import SimulatedBench, spacing_of
+from aocsim.bench import spacing_of
 from aocsim.compiler import Compiled, compile_network, knowledge_of
-from aocsim.compose import electronics_of, reaching_at_rest
 from aocsim.diffusion.data import shape_rings
 from aocsim.diffusion.network import Network, load_network
 from aocsim.diffusion.operator import BlockOperator
 from aocsim.errors import InputError, ResourceError
-from aocsim.experiment import SOLVES_PER_BLOCK, Experiment, Measured, SolveSettings
-from aocsim.instrument import sealed
+from aocsim.experiment import SOLVES_PER_BLOCK, Experiment, Measured
 from aocsim.library import Library
 from aocsim.live import Live
 from aocsim.machine import Machine
 from aocsim.memory import AnalogMemory
 from aocsim.scenarios.schema import Scenario
+from aocsim.scenarios.trimming import Tended, attend, left_by, settings_of, threads_of, trim
 from aocsim.seeds import stream
 from aocsim.spec import MachineSpec
 from aocsim.timeline import Schedule, schedule
@@ -34,14 +33,10 @@ from aocsim.trim import (
     OFFSET_ROUNDS,
     OFFSET_TRIALS,
     Trims,
-    at_operating_point,
-    load,
-    trim_electronics,
 )
 
 Array = NDArray[np.float64]
 
-SECONDS_PER_HOUR = 3600.0
 MEMORY_SHARE = 0.7  # of the computer's memory that a run may plan to use
 
 
@@ -78,7 +73,7 @@ class Run:
         trims: what the trims have found, and what they took.
         offset_left: (n,) V that reach each node at zero signal after the trims, seen from inside.
         alpha_left: (n,) alpha that arrives less the one that is wanted.
-        begun: (samples,) s on the bench's clock, when each sample began.
+        tended: when each sample began, and the bias that held for it.
         start: (samples, d) noise.
         state: (steps, samples, d) points after each step, network units.
         read_out: (steps, samples, n) V.
@@ -95,7 +90,7 @@ class Run:
     trims: Trims
     offset_left: Array
     alpha_left: Array
-    begun: Array
+    tended: Tended
     start: Array
     state: Array
     read_out: Array
@@ -193,11 +188,6 @@ def check_memory(scenario: Scenario, machine: Machine, network: Network) -> None
         )
 
 
-def threads_of(scenario: Scenario) -> int:
-    """Worker processes, at least 1."""
-    return scenario.solve.threads or os.cpu_count() or 1
-
-
 def solves_of(scenario: Scenario) -> int:
     """Number of solves of trims and run together."""
     steps, electronics = scenario.diffusion.steps, 0
@@ -209,48 +199,17 @@ def solves_of(scenario: Scenario) -> int:
     return scenario.samples * scenario.trials * steps + others + electronics
 
 
-def settings_of(scenario: Scenario) -> SolveSettings:
-    """The solver's settings."""
-    solve = scenario.solve
-    return SolveSettings(solve.method, solve.rtol, solve.atol, threads_of(scenario), solve.noise)
-
-
-def trim(setup: Setup, progress: Callable[[int], object]) -> tuple[Trims, float]:
-    """Trim the machine on the bench: what was found, and the bench's clock afterwards, s."""
-    scenario, program, steps = setup.scenario, setup.compiled.program, setup.scenario.diffusion.steps
-    # sealed: what the trims find, they find with instruments
-    bench = sealed(
-        SimulatedBench(
-            setup.trim_machine,
-            seed=scenario.seed,
-            settings=settings_of(scenario),
-            trial_spacing=scenario.timeline.trial_spacing,
-            progress=progress,
-        )
-    )
-    found = Trims.none(program, steps)
-    if scenario.compile.trims == "bench":
-        found = trim_electronics(bench, program, setup.operator, steps)
-    others = scenario.compile.operating_point_trim
-    if others:
-        if scenario.compile.trims == "none":
-            load(bench, program)
-        start = stream(scenario.seed, "trim.start").standard_normal((others, setup.network.layout[0]))
-        analog = scenario.timeline.memory == "sample_and_hold"
-        found = at_operating_point(bench, program, found, setup.operator, start, steps, analog=analog)
-    return found, bench.clock
-
-
 def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: None) -> Run:
     """Trim the machine, then take all samples through all diffusion steps."""
     scenario, operator, program = setup.scenario, setup.operator, setup.compiled.program
     machine, plan = setup.machine, setup.schedule
     steps, count, trials = scenario.diffusion.steps, scenario.samples, scenario.trials
     began = time.perf_counter()
-    trims, clock = trim(setup, progress)
+    trims, bench = trim(setup, progress)
+    clock = bench.clock
+    tended = attend(setup, trims, bench)
+    begun = tended.begun
     trimmed = time.perf_counter()
-    first = clock + SECONDS_PER_HOUR * scenario.environment.hours_since_trim
-    begun = np.asarray(first + np.arange(count) * plan.period, dtype=float)
     live = Live.of(machine, scenario.seed)
     loaded = replace(program, alpha=machine.gains.set_alpha(trims.alpha))
     run = Experiment(machine, loaded, live, scenario.seed, "run", settings_of(scenario))
@@ -272,7 +231,7 @@ def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: Non
     for step in range(steps):
         t = (step + 1) / steps
         from_host = x if step == 0 or not analog else np.zeros_like(x)
-        drive = trims.bias + program.drive(operator.additive(t, from_host), trims.correction[step])
+        drive = tended.bias + program.drive(operator.additive(t, from_host), trims.correction[step])
         starts = begun[:, None] + np.array(plan.starts[step])
         segment = plan.solve_of(step)
         measured = run.measure(
@@ -298,8 +257,8 @@ def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: Non
     low, high = machine.node.linear_low, machine.node.linear_high
     return Run(
         trims=trims,
-        **_left(setup, trims, clock),
-        begun=begun,
+        **left_by(setup, trims, clock),
+        tended=tended,
         start=start,
         state=program.units(np.array(found.read_out))[..., :d],
         read_out=np.array(found.read_out),
@@ -337,16 +296,3 @@ class _Collected:
             voltage = voltage.reshape(-1, chains, *voltage.shape[2:])[:, :trials]
         self.voltage.append(voltage)
         self.evaluations += measured.evaluations
-
-
-def _left(setup: Setup, trims: Trims, clock: float) -> dict[str, Array]:
-    """What the trims have left where they were made, seen from inside the machine, which no instrument can."""
-    machine, program, scenario = setup.trim_machine, setup.compiled.program, setup.scenario
-    live = Live.of(machine, scenario.seed)
-    drift = live.drift.at([clock]) if live.drift is not None and scenario.solve.noise else None
-    electronics = electronics_of(machine, machine.gains.set_alpha(trims.alpha), program.beta, drift)
-    offset = np.atleast_2d(electronics.offset)[0] + trims.bias
-    return {
-        "offset_left": reaching_at_rest(machine, program, offset),
-        "alpha_left": electronics.alpha - program.alpha,
-    }

@@ -110,6 +110,8 @@ class Compile(_Table):
         volts_per_unit: volts that stand for one network unit; by default the knee of the machine's pairs.
         trims: whether alpha and offsets are trimmed, through the bench's instruments, before use.
         operating_point_trim: number of noise samples of the trim at the operating point; 0 leaves it out.
+        offset_trim_interval: time after which offsets are trimmed again between two samples, seconds; not where the
+            environment says that the machine has been left alone.
     """
 
     knowledge: Annotated[
@@ -123,6 +125,7 @@ class Compile(_Table):
     volts_per_unit: Annotated[float | None, _quantity("volt", 1e-3, 100.0)] = None
     trims: Literal["bench", "none"] = "bench"
     operating_point_trim: int = Field(default=128, ge=0, le=10_000)
+    offset_trim_interval: Annotated[float, _quantity("second", 1e-3, 1e9)] = 10.0
 
 
 class Environment(_Table):

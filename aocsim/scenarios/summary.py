@@ -94,7 +94,8 @@ def compare(setup: Setup, run: Run) -> Comparison:
         "beta": program.beta,
         "latency_s_per_step": float(np.mean(setup.schedule.step_latency)),
         "latency_s_per_sample": setup.schedule.duration - setup.schedule.load_time,
-        "latency_s_run": setup.schedule.run_duration(scenario.samples),
+        "latency_s_run": setup.schedule.run_duration(scenario.samples)
+        + sum(c.seconds for c in run.tended.costs),
         **_of_trims(setup, run),
         "solver_nfev": float(run.evaluations),
     }
@@ -106,6 +107,7 @@ def _of_trims(setup: Setup, run: Run) -> dict[str, float]:
     out = {f"trim_{cost.name.replace(' ', '_')}_s": cost.seconds for cost in run.trims.costs}
     used = setup.compiled.program.channel_of_unit
     return out | {
+        "trim_offset_again_s": sum(cost.seconds for cost in run.tended.costs),
         "offset_left_v_median": float(np.median(np.abs(run.offset_left[used]))),
         "alpha_left_median": float(np.median(np.abs(run.alpha_left[used]))),
     }

@@ -121,7 +121,7 @@ def test_runs_ended_at_random(tmp_path: Path, earlier: Path, sent: signal.Signal
     for n in range(times):
         now = n % 2 == 0
         status, new = end(folder, earlier, sent, rng, writing if now else computing, writing=now)
-        assert status in {0, 130 if sent == signal.SIGINT else -9}
+        assert status in {0, 130 if sent == signal.SIGINT else -9}, f"run {n}, while writing: {now}"
         assert new or status != 0
         ended += status != 0
     assert ended >= times // 2

@@ -123,3 +123,31 @@ def test_a_node_that_cannot_discharge_between_solves_is_refused() -> None:
             timeline__trial_spacing="0 s",
             parts__dac__update_time="1 ns",
         )
+
+
+def test_offsets_are_trimmed_again_between_samples_of_a_long_run(fresh: xarray.Dataset) -> None:
+    """Every second of bench time here: new biases, samples that wait for them, no weights loaded again."""
+    fast = {
+        "parts__gains__offset_drift": "30 mV/sqrt(hour)",
+        "samples": 60,
+        "compile__operating_point_trim": 4,
+    }
+    tended = run(**fast, compile__offset_trim_interval="0.2 s")
+    left_alone = run(**fast, compile__offset_trim_interval="1000 s")
+    bias = tended["bias"].values
+    changes = np.flatnonzero(np.abs(np.diff(bias, axis=0)).max(axis=1) > 0)
+    period = np.diff(left_alone["begun"].values)[0]
+    every = int(0.2 / period)
+    np.testing.assert_array_equal(changes, np.arange(every - 1, 59, every))
+    gaps = np.diff(tended["begun"].values)
+    np.testing.assert_allclose(np.delete(gaps, changes), period, rtol=1e-6)
+    summary = json.loads(tended.attrs["summary"])
+    assert (gaps[changes] - period).sum() == pytest.approx(summary["trim_offset_again_s"], rel=1e-6)
+    assert not np.abs(np.diff(left_alone["bias"].values, axis=0)).any()
+    assert "trimmed again" in tended.attrs["notes"] and "trimmed again" not in fresh.attrs["notes"]
+
+    def late_error(data: xarray.Dataset) -> float:
+        error = data["state"].values - data["state_ideal"].values
+        return float(np.sqrt((error[40:, -1] ** 2).sum(axis=-1).mean()))
+
+    assert late_error(tended) < 0.7 * late_error(left_alone)

@@ -124,8 +124,8 @@ def test_offsets_of_a_machine_that_is_known_from_its_data_sheet_alone(serial):
     changes |= {"compile.operating_point_trim": 0, "solve.threads": 1}
     library = Library.open()
     setup = sample.prepare(load_scenario("heart", library, changes), library)
-    trims, clock = sample.trim(setup, lambda solves: None)
-    drift = drift_of(setup.machine, setup.scenario.seed, clock)
+    trims, bench = sample.trim(setup, lambda solves: None)
+    drift = drift_of(setup.machine, setup.scenario.seed, bench.clock)
     offset, alpha = left_in(setup.machine, setup.compiled.program, trims, drift)
     assert np.median(np.abs(offset)) <= 1e-4
     assert np.median(np.abs(alpha)) <= 1e-4
@@ -261,8 +261,8 @@ def test_every_machine_is_trimmed_to_the_stated_residuals(serial):
     library = Library.open()
     changes = {"serial": serial, "samples": 2, "trials": 1, "compile.operating_point_trim": 0}
     setup = sample.prepare(load_scenario("heart", library, changes), library)
-    trims, clock = sample.trim(setup, lambda solves: None)
-    drift = drift_of(setup.trim_machine, setup.scenario.seed, clock)
+    trims, bench = sample.trim(setup, lambda solves: None)
+    drift = drift_of(setup.trim_machine, setup.scenario.seed, bench.clock)
     offset, alpha = left_in(setup.trim_machine, setup.compiled.program, trims, drift)
     assert setup.scenario.solve.noise
     assert np.median(np.abs(offset)) <= OFFSET_LEFT
