@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     import xarray
 
 SAMPLE = "sample"
-NOT_JUDGED = frozenset({"bias", "bias_correction", "alpha_setting", "offset_left", "alpha_left", "voltage"})
-"""Variables without a sample axis that depend on the seed."""
-NOT_NOISY = frozenset({"begun"})
-"""Variables with a sample axis that no noise is in."""
+NOT_AVERAGED = frozenset({"begun", "bias"})
+"""Variables with a sample axis that trims decide: many samples share what a trim has found, and how long it took."""
+NOT_JUDGED = NOT_AVERAGED | {"bias_correction", "alpha_setting", "offset_left", "alpha_left", "voltage"}
+"""Variables that depend on the seed without an average over samples."""
 
 Judged = Literal["paired", "unpaired", "exact", "shown only"]
 
@@ -152,7 +152,7 @@ def _start_alike(a: xarray.Dataset, b: xarray.Dataset) -> bool:
 
 def _means(name: str, a: xarray.Dataset, b: xarray.Dataset, paired: bool) -> MeanDifference | None:
     """The differences of a variable's means over samples; None for what has no samples or cannot be compared."""
-    if name in NOT_NOISY or name not in a.data_vars or name not in b.data_vars:
+    if name in NOT_AVERAGED or name not in a.data_vars or name not in b.data_vars:
         return None
     first, second = a[name], b[name]
     if SAMPLE not in first.dims or first.dims != second.dims or not _are_numbers(first, second):
