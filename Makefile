@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow figures lint clean
+.PHONY: demo test slow figures notebooks lint clean
 
 demo: $(VENV)/.run-installed
 	$(BIN)/aocsim run heart --out results/heart
@@ -17,6 +17,9 @@ slow: $(VENV)/.dev-installed
 
 figures: $(VENV)/.run-installed
 	$(BIN)/python docs/figures.py
+
+notebooks: $(VENV)/.dev-installed
+	$(BIN)/python notebooks/execute.py
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
