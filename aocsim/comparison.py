@@ -205,7 +205,7 @@ def _judge(
     excess = np.where(np.isfinite(found.difference), ratio / limit, -1.0)
     worst = np.unravel_index(int(np.argmax(excess)), excess.shape)
     axes = [axis for axis in variable.dims if axis != SAMPLE]
-    place = ", ".join(f"{axis} {int(i) + 1}" for axis, i in zip(axes, worst, strict=True))
+    place = ", ".join(f"{axis} {variable[axis].values[i]}" for axis, i in zip(axes, worst, strict=True))
     count = int(beyond.sum())
     return OutputDifference(
         name,

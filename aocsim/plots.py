@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,7 +30,9 @@ def write_pictures(data: xarray.Dataset, folder: Path) -> list[Path]:
     """Draw and write all pictures of a "sample" result, each complete or not at all."""
     import matplotlib
 
-    matplotlib.use("Agg")
+    # a notebook names its backend in the environment, and must be able to go on drawing
+    if "matplotlib.pyplot" not in sys.modules and "MPLBACKEND" not in os.environ:
+        matplotlib.use("Agg")
     from matplotlib import pyplot
 
     drawings: dict[str, Callable[[xarray.Dataset], Figure]] = {

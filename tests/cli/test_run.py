@@ -284,3 +284,19 @@ def test_untrimmed_machine_is_far_off() -> None:
         )
         shifts[trims] = json.loads(data.attrs["summary"])["nrmse_step_ideal_mean"]
     assert shifts["none"] > 10 * shifts["bench"]
+
+
+def test_a_notebook_can_go_on_drawing(tmp_path: Path) -> None:
+    """The backend that a notebook names stays; without one, pictures need no screen."""
+    code = (
+        "import matplotlib, aocsim\n"
+        f"aocsim.run('heart', overrides={SMALL | {'samples': 2, 'diffusion.steps': 2}}, out={str(tmp_path)!r})\n"
+        "print(matplotlib.get_backend())\n"
+    )
+    for backend, expected in (("svg", "svg"), (None, "agg")):
+        rest = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
+        named = {"MPLBACKEND": backend} if backend else {}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=rest | named, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip().lower() == expected
