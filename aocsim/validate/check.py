@@ -1,0 +1,205 @@
+"""What a comparison is: a check with a name, and the row that it fills in the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+Status = Literal["pass", "fail", "skipped"]
+
+PER_CENT = 100.0
+
+
+class Skipped(Exception):
+    """Raised by a check that cannot run here; the message is the reason, for example that a program is missing."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the checks run on.
+
+    Attributes:
+        machine: name of the machine sheet.
+        serial: serial number of the machine.
+        seed: of the live noise.
+        library: folder of sheets that is searched first.
+        twin_file: a measured machine's parameter file, in the public twin's format; None if there is none.
+    """
+
+    machine: str = "aoc48"
+    serial: int = 1
+    seed: int = 0
+    library: Path | None = None
+    twin_file: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """What a figure shows of a check: the simulator over the reference.
+
+    Attributes:
+        x: (points,).
+        x_label: with unit.
+        got: (points,), of the simulator; nan leaves a gap.
+        want: (points,), of the reference.
+        y_label: with unit.
+        got_label: what `got` is, two or three words.
+        want_label: what `want` is.
+        log_x: logarithmic abscissa.
+        log_y: logarithmic ordinate.
+        points: draw `got` as markers rather than as a dashed line.
+    """
+
+    x: Array
+    x_label: str
+    got: Array
+    want: Array
+    y_label: str
+    got_label: str = "aocsim"
+    want_label: str = "reference"
+    log_x: bool = False
+    log_y: bool = False
+    points: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One comparison of the table.
+
+    Attributes:
+        what: what of the simulator is compared, one line.
+        against: with what, named so that it can be looked up.
+        rms: root mean square error, per cent of `span`; for one number the absolute error.
+        maximum: largest error, per cent of `span`.
+        span: what the errors are per cent of, in words with its size: "range of 4.3 V".
+        tolerance: the criterion in words, with its numbers.
+        status: whether it is met.
+        reason: why it was skipped or failed, or what the numbers do not say; may be empty.
+        curve: for the figure of the group.
+    """
+
+    what: str
+    against: str
+    rms: float | None
+    maximum: float | None
+    span: str
+    tolerance: str
+    status: Status
+    reason: str = ""
+    curve: Curve | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A named comparison.
+
+    Attributes:
+        name: lower case with underscores, unique in the whole table; `aocsim validate --only NAME` runs it alone.
+        run: does it.
+        slow: it takes more than a second or two; its test is marked slow.
+    """
+
+    name: str
+    run: Callable[[Setting], Row]
+    slow: bool = False
+
+
+def compared(
+    what: str,
+    against: str,
+    got: ArrayLike,
+    want: ArrayLike,
+    *,
+    rms: float,
+    maximum: float,
+    span: float | None = None,
+    span_name: str | None = None,
+    reason: str = "",
+    curve: Curve | None = None,
+) -> Row:
+    """A row for arrays that should agree.
+
+    Args:
+        what: as in `Row`.
+        against: as in `Row`.
+        got: of the simulator.
+        want: the reference, same shape.
+        rms: largest root mean square error that passes, per cent of the span.
+        maximum: largest error that passes, per cent of the span.
+        span: signal range; by default that of `want`, largest less smallest, or its size for one number.
+        span_name: `Row.span`.
+        reason: as in `Row`.
+        curve: as in `Row`.
+
+    Raises:
+        ValueError: shapes differ, or the range is not positive.
+    """
+    a, b = np.asarray(got, dtype=float), np.asarray(want, dtype=float)
+    if a.shape != b.shape or not a.size:
+        raise ValueError(f"{what}: cannot compare shapes {a.shape} and {b.shape}")
+    if span is None:
+        span = float(np.ptp(b)) if b.size > 1 else float(np.abs(b).max())
+    if not span > 0:
+        raise ValueError(f"{what}: the reference has no range")
+    error = PER_CENT * np.abs(a - b) / span
+    size, worst = float(np.sqrt(np.mean(error**2))), float(error.max())
+    passed = size <= rms and worst <= maximum  # false for nan
+    return Row(
+        what,
+        against,
+        size,
+        worst,
+        span_name or f"range of the reference, {span:.4g}",
+        f"rms {rms:g} %, max {maximum:g} %",
+        "pass" if passed else "fail",
+        reason,
+        curve,
+    )
+
+
+def within(
+    what: str,
+    against: str,
+    value: float,
+    low: float,
+    high: float,
+    *,
+    expected: float | None = None,
+    unit: str = "",
+    reason: str = "",
+    curve: Curve | None = None,
+) -> Row:
+    """A row for one number that has to lie in an interval; its error is against `expected`, by default the middle.
+
+    An end may be infinite, then `expected` is needed. `reason` should say what the number is.
+
+    Raises:
+        ValueError: no finite middle and none given.
+    """
+    middle = (low + high) / 2 if expected is None else expected
+    if not np.isfinite(middle) or middle == 0:
+        raise ValueError(f"{what}: an expected value that is finite and not zero is needed")
+    error = PER_CENT * abs(value - middle) / abs(middle)
+    unit = f" {unit}" if unit else ""
+    if np.isfinite(low) and np.isfinite(high):
+        tolerance = f"{low:.4g} to {high:.4g}{unit}"
+    else:
+        tolerance = f"at least {low:.4g}{unit}" if np.isfinite(low) else f"at most {high:.4g}{unit}"
+    told = f"{value:.4g}{unit}" + (f": {reason}" if reason else "")
+    return Row(
+        what,
+        against,
+        error,
+        error,
+        f"{middle:.4g}{unit}",
+        tolerance,
+        "pass" if low <= value <= high else "fail",
+        told,
+        curve,
+    )
