@@ -76,7 +76,36 @@ class AsBuilt:
             ValueError: the sheet draws finer than the part's law can use.
         """
         drawn = self.spec[entry]
-        base = np.asarray(drawn.value, dtype=float)
+        built = self._drawn(entry, np.asarray(drawn.value, dtype=float))
+        target = self.shape(level)
+        if built.ndim == 1 and drawn.per == "channel" and len(target) > 1:
+            # a channel's own part acts on its output where a pixel has both an output and an input
+            built = built[None, :]
+        if built.ndim > len(target):
+            raise ValueError(f"{self.role}.{entry}: drawn per {drawn.per}, the law takes it per {level}")
+        return np.broadcast_to(_stretch(built, len(target)), target).copy()
+
+    def profile(self, entry: str) -> Array:
+        """A list over the channels, (n,) SI, with mismatch drawn for the machine or for each channel.
+
+        A list of n numbers holds one for each channel. A list of another length stands at as many equally spaced
+        places of the aperture as it has numbers, and is interpolated linearly at the channels' own.
+
+        Raises:
+            InputError: a drawn value is outside the entry's valid range.
+        """
+        listed = np.asarray(self.spec[entry].value, dtype=float)
+        if len(listed) != self.channels:
+            listed = np.interp(aperture(self.channels), aperture(len(listed)), listed)
+        return np.array(self._drawn(entry, listed))
+
+    def _drawn(self, entry: str, base: Array) -> Array:
+        """Values with the mismatch that the sheet asks for, at the level of the draw.
+
+        Raises:
+            InputError: a drawn value is outside the entry's valid range.
+        """
+        drawn = self.spec[entry]
         built = base
         if drawn.spread and self.serial is not None:
             shape = self.shape(drawn.per)
@@ -94,13 +123,7 @@ class AsBuilt:
                     got=worst,
                     allowed=f"{low:.6g} to {high:.6g} (SI)",
                 )
-        target = self.shape(level)
-        if built.ndim == 1 and drawn.per == "channel" and len(target) > 1:
-            # a channel's own part acts on its output where a pixel has both an output and an input
-            built = built[None, :]
-        if built.ndim > len(target):
-            raise ValueError(f"{self.role}.{entry}: drawn per {drawn.per}, the law takes it per {level}")
-        return np.broadcast_to(_stretch(built, len(target)), target).copy()
+        return built
 
 
 def _stretch(values: Array, ndim: int) -> Array:

@@ -16,6 +16,8 @@ from aocsim.errors import InputError, unknown_name
 from aocsim.folders import output_folder
 from aocsim.output import write_atomically
 from aocsim.terminal import NOTHING, print_table, say, short_path
+from aocsim.twin import commands as twin_commands
+from aocsim.validate import command as validate_command
 
 if TYPE_CHECKING:
     from aocsim.diffusion.train import Recipe
@@ -253,6 +255,10 @@ def _train(
             ("written", short_path(target)),
         ]
         print_table(("training", plan.name), rows)
+
+
+twin_commands.register(app)
+validate_command.register(app)
 
 
 def _overrides(

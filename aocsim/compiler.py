@@ -95,27 +95,8 @@ def knowledge_of(
         rng = stream(machine.serial or 0, f"{machine.name}.knowledge.{name}")
         return np.asarray(true * (1 + error * rng.standard_normal(true.shape)))
 
-    optics, slm, detector = believed.optics, believed.slm, believed.detector
-    optics = replace(
-        optics,
-        throughput=known("throughput", optics.throughput),
-        row=known("row", optics.row),
-        column=known("column", optics.column),
-        structure=known("structure", optics.structure),
-        crosstalk=known("crosstalk", optics.crosstalk),
-        direct=known("direct", optics.direct),
-    )
-    slm = replace(
-        slm,
-        transmission=known("transmission", slm.transmission),
-        inverse_contrast=known("contrast", slm.inverse_contrast),
-        stray_light=known("stray_light", slm.stray_light),
-        retardance_scale=known("retardance", slm.retardance_scale),
-    )
-    detector = replace(detector, output_efficiency=known("efficiency", detector.output_efficiency))
-    gains = replace(
-        believed.gains, closed_loop_gain=known("closed_loop_gain", believed.gains.closed_loop_gain)
-    )
+    optics, slm = believed.optics.as_known(known), believed.slm.as_known(known)
+    detector, gains = believed.detector.as_known(known), believed.gains.as_known(known)
     scale = known("emitter", emitter_scale(believed, activation, volts))
     chain = detector.responsivity * detector.feedback_resistance * scale[:, None, :]
     known_machine = replace(believed, optics=optics, slm=slm, detector=detector, gains=gains)
@@ -276,7 +257,7 @@ def choose_channels(operator: BlockOperator, knowledge: Knowledge, beta: float) 
         InputError: more units than live channels.
     """
     machine = knowledge.machine
-    own = knowledge.own(beta).mean(axis=0)
+    own = (knowledge.own(beta) * machine.slm.column_profile()[:, :, None]).mean(axis=0)
     live = np.setdiff1d(np.arange(machine.channels), machine.optics.dead)
     units = operator.matrix.shape[0]
     if units > len(live):

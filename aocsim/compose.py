@@ -121,11 +121,12 @@ def compose(
         clamped = detector.bias_light_rejection[index] * bias
         stages: list[Stage] = [*front, Elementwise(machine.led.law(index))]
         stages += poles.stage(poles.led_over_carrier * machine.led.bandwidth(index))
-        stages.append(Affine(matrix, bias - clamped))
+        baseline = detector.responsivity * detector.output_efficiency[index] * machine.optics.baseline[index]
+        stages.append(Affine(matrix, bias - clamped + baseline))
         # flicker moves the bias photocurrent by about a per cent, and the shot noise density no more: the mean serves
         mean_bias = clamped if clamped.ndim == 1 else clamped.mean(axis=0)
         stages.append(Noise(f"photocurrent {'+-'[index]}", _density(machine, mean_bias)))
-        stages += poles.stage(poles.transimpedance)
+        stages += [*poles.stage(poles.transimpedance), *poles.dead_time(poles.optical_delay)]
         stages.append(Scale(sign * gain * electronics.gain))
         arms.append(Arm("+-"[index], tuple(stages)))
     arms.append(Arm("alpha", (Scale(alpha),)))
@@ -133,7 +134,7 @@ def compose(
     saturation = machine.node.stage()
     if saturation is not None:
         node.append(saturation)
-    node += poles.stage(poles.node)
+    node += [*poles.dead_time(poles.node_delay), *poles.stage(poles.node)]
     # the alpha path acts at the node: it narrows the pole and raises its gain by the same factor
     relaxed = np.maximum(1 - alpha, LEAST_RELAXED)
     fast = 2 * detector.capacitance_noise(relaxed * poles.node) * (gain / relaxed) ** 2

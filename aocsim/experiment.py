@@ -24,7 +24,7 @@ from aocsim.machine import Machine
 from aocsim.parallel import parallel
 from aocsim.program import Program
 from aocsim.seeds import stream
-from aocsim.solve.linear_noise import sampled_noise
+from aocsim.solve.linear_noise import linear_states, sampled_noise
 from aocsim.solve.piecewise import Piece, integrate_pieces
 from aocsim.solve.steady import proven_stable, require_stable, steady_state
 
@@ -258,7 +258,7 @@ class Experiment:
     ) -> Array:
         """White noise of the loop, (items, trials, times, n) V."""
         digitiser = self.machine.digitiser
-        normals = self._normals("noise", (trials, digitiser.samples, loop.states), places)
+        normals = self._normals("noise", (trials, digitiser.samples, linear_states(loop)), places)
         interval = 1 / digitiser.sample_rate
         return sampled_noise(loop, paths, drive, interval, normals, NOISE_PIECES)
 
@@ -281,7 +281,10 @@ class Experiment:
         used = self.program.channel_of_unit
         distance = np.linalg.norm((paths[..., :n] - fixed[:, None, :n])[..., used], axis=-1)
         left = distance / np.maximum(distance[:, :1], 1e-300)
-        for sample in np.flatnonzero(~proven_stable(loop.jacobian(fixed, drive))):
+        shown = (
+            np.zeros(len(fixed), dtype=bool) if loop.delayed else proven_stable(loop.jacobian(fixed, drive))
+        )
+        for sample in np.flatnonzero(~shown):
             one = loop.select(int(sample))
             here = slice(sample, sample + 1)
             require_stable(one, fixed[here], drive[here], where)

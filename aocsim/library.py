@@ -40,6 +40,7 @@ from aocsim.spec import (
 log = logging.getLogger(__name__)
 
 Laws = Mapping[str, Mapping[str, EntrySpec]]
+Roles = Mapping[str, tuple[str, ...]]
 Kind = Literal["parts", "machines", "models", "scenarios"]
 
 SEARCH_PATH_VARIABLE = "AOCSIM_PATH"
@@ -92,10 +93,15 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str, str]:
     """Content, text and SHA-256 (hex) of a TOML file; InputError if it cannot be read as one."""
     try:
         raw = path.read_bytes()
-        text = raw.decode()
-        return tomllib.loads(text), text, hashlib.sha256(raw).hexdigest()
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", file=path) from error
+    return _toml(raw, path)
+
+
+def _toml(raw: bytes, path: Path) -> tuple[dict[str, Any], str, str]:
+    try:
+        text = raw.decode()
+        return tomllib.loads(text), text, hashlib.sha256(raw).hexdigest()
     except UnicodeDecodeError as error:
         raise InputError("is not UTF-8 text", file=path) from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -109,22 +115,24 @@ class Library:
     Attributes:
         folders: searched in this order; each may hold components/, models/ and scenarios/.
         given_laws, given_roles: as in `open`.
+        given_sheets: texts of sheets of parts and machines by name, found before those of all folders.
     """
 
     folders: tuple[Path, ...]
     given_laws: Laws | None = None
-    given_roles: Mapping[str, str] | None = None
+    given_roles: Roles | None = None
+    given_sheets: Mapping[str, str] | None = None
 
     @classmethod
     def open(
-        cls, folder: Path | None = None, laws: Laws | None = None, roles: Mapping[str, str] | None = None
+        cls, folder: Path | None = None, laws: Laws | None = None, roles: Roles | None = None
     ) -> Library:
         """The library as seen from the current folder and environment.
 
         Args:
             folder: searched first.
             laws: entries by law name; by default those of all registered parts.
-            roles: law by role that every machine must fill; by default the registered ones.
+            roles: laws by role that every machine must fill; by default the registered ones.
 
         Raises:
             InputError: `folder` holds none of the three folders.
@@ -151,8 +159,8 @@ class Library:
         return _registered()[0] if self.given_laws is None else self.given_laws
 
     @cached_property
-    def roles(self) -> Mapping[str, str]:
-        """Law of each role that a machine must fill."""
+    def roles(self) -> Roles:
+        """Laws that can fill each role; a machine must fill all of them."""
         return _registered()[1] if self.given_roles is None else self.given_roles
 
     def names(self, kind: Kind) -> dict[str, Path]:
@@ -175,11 +183,10 @@ class Library:
         Raises:
             InputError: unknown name, or any fault of the sheet.
         """
-        path = self._find("parts", name, "part sheet")
-        data, text, sha256 = read_toml(path)
+        data, text, sha256, path = self._sheet("parts", name, "part sheet")
         if data.get("kind") == "machine":
             raise InputError("is the sheet of a machine, not of a part", file=path)
-        return _parse_part(data, text, sha256, path, self.laws)
+        return parse_part(data, text, sha256, path, self.laws)
 
     def machine(self, name: str, overrides: Mapping[str, Mapping[str, Text]] | None = None) -> MachineSpec:
         """The machine sheet of this name with all its parts.
@@ -191,8 +198,7 @@ class Library:
         Raises:
             InputError: unknown name, or any fault of the sheet, of its parts' sheets, or of the overrides.
         """
-        path = self._find("machines", name, "machine")
-        data, text, sha256 = read_toml(path)
+        data, text, sha256, path = self._sheet("machines", name, "machine")
         if "kind" not in data and "law" in data:
             raise InputError("is the sheet of a part, not of a machine", file=path)
         table = validate(_MachineTable, data, path)
@@ -201,7 +207,9 @@ class Library:
             parts = self._parts_of(table)
         except InputError as error:
             raise error.located(file=path) from error
-        machine = MachineSpec(table.name, table.describes, table.channels, parts, path, sha256, text)
+        machine = MachineSpec(
+            table.name, table.describes, table.channels, parts, path, sha256, text, self.roles
+        )
         return machine.with_overrides(overrides or {}, self.part)
 
     def _parts_of(self, table: _MachineTable) -> dict[str, PartSpec]:
@@ -248,6 +256,15 @@ class Library:
             pass  # a name that no file can have
         raise InputError("no such file", file=path)
 
+    def _sheet(self, kind: Kind, name: str, what: str) -> tuple[dict[str, Any], str, str, Path]:
+        """Content, text, SHA-256 and path of a sheet."""
+        given = (self.given_sheets or {}).get(name)
+        if given is not None:
+            path = Path(f"{name}.toml")
+            return *_toml(given.encode(), path), path
+        path = self._find(kind, name, what)
+        return *read_toml(path), path
+
     def _find(self, kind: Kind, name: str, what: str) -> Path:
         if _PLAIN_NAME.fullmatch(name):
             for root in self.folders:
@@ -257,15 +274,19 @@ class Library:
         raise unknown_name(what, name, self.names(kind))
 
 
-def _registered() -> tuple[Laws, Mapping[str, str]]:
+def _registered() -> tuple[Laws, Roles]:
     # Imported late: listing scenarios needs no part, and the parts stand above this module.
     from aocsim.components import registry
 
-    return registry.laws(), registry.ROLES
+    return registry.laws(), registry.roles()
 
 
-def _parse_part(data: Mapping[str, Any], text: str, sha256: str, path: Path, laws: Laws) -> PartSpec:
-    """A part sheet's content, text and digest as a validated specification."""
+def parse_part(data: Mapping[str, Any], text: str, sha256: str, path: Path, laws: Laws) -> PartSpec:
+    """A part sheet's content, text and digest as a validated specification.
+
+    Raises:
+        InputError: any fault of the sheet.
+    """
     table = validate(_PartTable, data, path)
     _check_name(table.name, path)
     if table.law not in laws:

@@ -6,6 +6,11 @@ stages end with the dominant pole, whose state is z:
 .. math:: \dot z = r\,\bigl[A\bigl(\textstyle\sum_{a} f_a(z) + u\bigr) - z\bigr]
 
 Poles inside an arm add states behind z, in the order of the arms. The loop knows stages, never parts.
+
+Dead time commutes with everything that does not change with time, static laws and poles alike. So all of an arm's
+dead time, and that of the node behind it, is taken at the arm's input, z(t - L), and the equation is one with
+retarded arguments whose only history is that of the node. The drive stands before the loop closes and has no
+history.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.stages import Affine, Elementwise, Noise, Pole, Scale, Stage, fold
+from aocsim.stages import Affine, Delay, Elementwise, Noise, Pole, Scale, Stage, fold
 
 Array = NDArray[np.float64]
 
@@ -54,12 +59,15 @@ class Loop:
         node: stages behind the sum of arms and drive; the last is the dominant Pole.
         fast_noise: (n,) V^2, variance that noise far above the loop's band adds to each sample of z,
             independent from sample to sample; it does not pass around the optical loop.
+        lags: dead times of the arms, each once, rising, s; (0.0,) for a loop without dead time.
+        blocks: number of poles, each n states.
     """
 
     channels: int
     arms: tuple[Arm, ...]
     node: tuple[Stage, ...]
     fast_noise: Array | float = 0.0
+    lags: tuple[float, ...] = field(init=False)
     _fast: tuple[_Step, ...] = field(init=False, repr=False)
     _full: tuple[_Step, ...] = field(init=False, repr=False)
     _sums: tuple[tuple[int, ...], tuple[int, ...]] = field(init=False, repr=False)
@@ -72,11 +80,16 @@ class Loop:
             raise ValueError(
                 "behind the sum there is one pole, the dominant one; further poles stand in the arms"
             )
-        full, full_sum, blocks = _plan(self.arms, self.node)
+        behind = _dead_time(self.node)
+        lag = [_dead_time(arm.stages) + behind for arm in self.arms]
+        lags = tuple(sorted(set(lag))) or (0.0,)
+        roots = [lags.index(one) for one in lag]
+        full, full_sum, blocks = _plan(self.arms, self.node, roots)
         folds: dict[tuple[int, int], Affine | Scale] = {}
         arms = tuple(Arm(a.name, _merged(a.stages, folds)) for a in self.arms)
-        fast, fast_sum, _ = _plan(arms, _merged(self.node, folds))
+        fast, fast_sum, _ = _plan(arms, _merged(self.node, folds), roots)
         for name, value in (
+            ("lags", lags),
             ("_full", full),
             ("_fast", fast),
             ("_sums", (full_sum, fast_sum)),
@@ -90,21 +103,30 @@ class Loop:
         return self.blocks * self.channels
 
     @property
+    def delayed(self) -> bool:
+        """Whether there is any dead time."""
+        return self.lags != (0.0,)
+
+    @property
     def fastest_rate(self) -> float:
         """Largest pole rate, 1/s: nothing in the open loop moves faster."""
         stages = [stage for arm in self.arms for stage in arm.stages] + list(self.node)
         return max(float(np.max(stage.rate)) for stage in stages if isinstance(stage, Pole))
 
-    def rhs(self, state: Array, drive: Array) -> Array:
+    def rhs(self, state: Array, drive: Array, past: Sequence[Array] | None = None) -> Array:
         """d(state)/dt in V/s.
 
         Args:
             state: (..., N), the first n entries the node voltages, V.
             drive: (..., n), V added at the node.
+            past: node voltages (..., n) V as they were a dead time ago, one for each of `lags`; by default they are
+                those of now, which holds at rest and for a loop without dead time.
         """
         n = self.channels
         rate = np.empty_like(state)
-        registers: dict[int, Array] = {0: state[..., :n]}
+        registers: dict[int, Array] = (
+            dict.fromkeys(range(len(self.lags)), state[..., :n]) if past is None else dict(enumerate(past))
+        )
         arm_outputs = self._sums[1]
         for step in self._fast:
             if step.source == _SUM:
@@ -118,7 +140,7 @@ class Loop:
                 y = state[..., step.block * n : (step.block + 1) * n]
                 rate[..., step.block * n : (step.block + 1) * n] = stage.rate * (x - y)
                 registers[step.target] = y
-            elif not isinstance(stage, Noise):
+            elif not isinstance(stage, Noise | Delay):
                 registers[step.target] = stage.response(x)
         return rate
 
@@ -130,12 +152,14 @@ class Loop:
         """
         x = node
         for stage in {arm.name: arm for arm in self.arms}[name].stages:
-            if not isinstance(stage, Pole | Noise):
+            if not isinstance(stage, Pole | Noise | Delay):
                 x = stage.response(x)
         return x
 
     def linearise(self, state: Array, drive: Array) -> tuple[Array, Array]:
         r"""Jacobian and diffusion of the loop, d(delta)/dt = A delta + white noise with covariance D dt.
+
+        Dead time is left out: A is that of signals which change little in it, whose steady states are the loop's.
 
         Args:
             state: (..., N).
@@ -145,12 +169,32 @@ class Loop:
             A (..., N, N) in 1/s, and D (..., N, N) in V^2/s: half the one-sided density of each noise source,
             carried through the stages behind it.
         """
+        jacobian, retarded, diffusion = self.linearise_retarded(state, drive)
+        jacobian[..., : self.channels] += retarded.sum(axis=-3)
+        return jacobian, diffusion
+
+    def linearise_retarded(self, state: Array, drive: Array) -> tuple[Array, Array, Array]:
+        r"""The linearised loop with its dead times.
+
+        .. math:: \dot\delta(t) = A_0\,\delta(t) + \sum_l A_l\,\delta_z(t - L_l) + \text{white noise}
+
+        Args:
+            state: (..., N) V, common to now and then.
+            drive: (..., n) V.
+
+        Returns:
+            A_0 (..., N, N) in 1/s, without anything that passes through an arm from its input; A_l, (..., lags, N, n)
+            in 1/s for the node voltages that long ago, one for each of `lags`; D (..., N, N) in V^2/s.
+        """
         n, total = self.channels, self.states
         lead = state.shape[:-1]
         jacobian = np.zeros((*lead, total, total))
+        retarded = np.zeros((*lead, len(self.lags), total, n))
         diffusion = np.zeros((*lead, total, total))
-        values: dict[int, Array] = {0: state[..., :n]}
-        tangents: dict[int, _Tangent] = {0: _Tangent({0: np.ones((*lead, n))})}
+        roots = range(len(self.lags))
+        # keys of a tangent: a block of states, then the arms' inputs, one for each lag; sources below zero
+        values: dict[int, Array] = dict.fromkeys(roots, state[..., :n])
+        tangents = {root: _Tangent({self.blocks + root: np.ones((*lead, n))}) for root in roots}
         densities: dict[int, Array] = {}
         sources: dict[int, list[tuple[int, Array]]] = {}
         for step in self._full:
@@ -164,7 +208,9 @@ class Loop:
                 rows = slice(step.block * n, (step.block + 1) * n)
                 for key, part in tangent.blocks.items():
                     rated = part * (stage.rate if part.ndim == len(lead) + 1 else stage.rate[:, None])
-                    if key >= 0:
+                    if key >= self.blocks:
+                        retarded[..., key - self.blocks, rows, :] += _dense(rated, lead)
+                    elif key >= 0:
                         jacobian[..., rows, key * n : (key + 1) * n] += _dense(rated, lead)
                     else:
                         sources.setdefault(key, []).append((step.block, _dense(rated, lead)))
@@ -176,6 +222,8 @@ class Loop:
                 key = -1 - len(densities)
                 densities[key] = np.broadcast_to(stage.density(x) / 2, (*lead, n))
                 tangent = _Tangent({**tangent.blocks, key: np.ones((*lead, n))})
+            elif isinstance(stage, Delay):
+                raise AssertionError("dead time is taken at the arms' inputs")
             else:
                 y = stage.response(x)
                 tangent = tangent.through(stage, x)
@@ -186,7 +234,7 @@ class Loop:
                 for j, right in reached:
                     cell = np.matmul(left, np.swapaxes(right, -1, -2))
                     diffusion[..., i * n : (i + 1) * n, j * n : (j + 1) * n] += cell
-        return jacobian, diffusion
+        return jacobian, retarded, diffusion
 
     def select(self, solve: int) -> Loop:
         """The loop of one solve of a batch."""
@@ -214,13 +262,13 @@ _SUM = -1
 
 
 def _merged(stages: Sequence[Stage], folds: dict[tuple[int, int], Affine | Scale]) -> tuple[Stage, ...]:
-    """Fold neighbouring linear stages into one and leave noise out: what the noiseless solver evaluates.
+    """Fold neighbouring linear stages into one and leave out noise, and dead time, which is taken at the input.
 
     `folds` remembers results, so that arms which share stages go on sharing the folded ones.
     """
     out: list[Stage] = []
     for stage in stages:
-        if isinstance(stage, Noise):
+        if isinstance(stage, Noise | Delay):
             continue
         if out and isinstance(stage, Affine | Scale) and isinstance(out[-1], Affine | Scale):
             pair = id(out[-1]), id(stage)
@@ -232,15 +280,26 @@ def _merged(stages: Sequence[Stage], folds: dict[tuple[int, int], Affine | Scale
     return tuple(out)
 
 
-def _plan(arms: Sequence[Arm], node: Sequence[Stage]) -> tuple[tuple[_Step, ...], tuple[int, ...], int]:
-    """Evaluation order with common beginnings evaluated once; register 0 is z, block 0 the node's pole."""
+def _dead_time(stages: Sequence[Stage]) -> float:
+    return sum(stage.seconds for stage in stages if isinstance(stage, Delay))
+
+
+def _plan(
+    arms: Sequence[Arm], node: Sequence[Stage], roots: Sequence[int]
+) -> tuple[tuple[_Step, ...], tuple[int, ...], int]:
+    """Evaluation order with common beginnings evaluated once; block 0 is the node's pole.
+
+    `roots` names the register of each arm's input; the first registers hold z, once for each lag.
+    """
     steps: list[_Step] = []
     outputs: list[int] = []
-    known: dict[tuple[int, ...], int] = {(): 0}
-    registers, blocks = 0, 1
-    for arm in arms:
-        path: tuple[int, ...] = ()
+    known: dict[tuple[int, ...], int] = {(root,): root for root in roots}
+    registers, blocks = max(roots, default=0), 1
+    for arm, root in zip(arms, roots, strict=True):
+        path: tuple[int, ...] = (root,)
         for stage in arm.stages:
+            if isinstance(stage, Delay):
+                continue
             source, path = known[path], (*path, id(stage))
             if path in known:
                 continue
@@ -253,6 +312,8 @@ def _plan(arms: Sequence[Arm], node: Sequence[Stage]) -> tuple[tuple[_Step, ...]
         outputs.append(known[path])
     source = _SUM
     for i, stage in enumerate(node):
+        if isinstance(stage, Delay):
+            continue
         registers += 1
         last = i == len(node) - 1
         steps.append(_Step(stage, source, registers, 0 if last else -1))

@@ -8,17 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.asbuilt import AsBuilt
+from aocsim.components import registry
 from aocsim.components.dac import Dac
 from aocsim.components.digitiser import Digitiser
 from aocsim.components.gains import Gains
-from aocsim.components.microled import MicroLed
-from aocsim.components.node import SummingNode
 from aocsim.components.optics import Optics
-from aocsim.components.pair import DifferentialPair
 from aocsim.components.photodetector import Photodetector
 from aocsim.components.poles import Poles
+from aocsim.components.roles import Led, Modulator, Node, Pair
 from aocsim.components.sample_and_hold import SampleAndHold
-from aocsim.components.slm import Slm
 from aocsim.errors import InputError
 from aocsim.law import Law
 from aocsim.spec import MachineSpec
@@ -41,13 +39,13 @@ class Machine:
     name: str
     serial: int | None
     channels: int
-    pair: DifferentialPair
-    led: MicroLed
+    pair: Pair
+    led: Led
     optics: Optics
-    slm: Slm
+    slm: Modulator
     detector: Photodetector
     gains: Gains
-    node: SummingNode
+    node: Node
     poles: Poles
     dac: Dac
     digitiser: Digitiser
@@ -61,34 +59,22 @@ class Machine:
             InputError: parts that do not fit together, or mismatch outside a sheet's valid range.
         """
 
-        def part(role: str) -> AsBuilt:
-            return AsBuilt(spec.parts[role], spec.name, role, serial, spec.channels)
-
-        pair, led = DifferentialPair.build(part("pair")), MicroLed.build(part("led"))
+        parts = {
+            role: registry.build(AsBuilt(sheet, spec.name, role, serial, spec.channels))
+            for role, sheet in spec.parts.items()
+        }
+        pair, led = parts["pair"], parts["led"]
         swing, limit = float(pair.swing.max()), min(led.drive_limit(arm) for arm in (0, 1))
         if swing > limit:
+            # under the name that the pair's law gives to what sets the swing
+            entries = [name for name in ("tail_current", "swing") if name in spec.parts["pair"].entries]
             raise InputError(
                 f"the pairs swing to {swing:.3g} V, the LED driver's law holds to {limit:.3g} V",
-                key="parts.pair.tail_current",
-                got=spec.parts["pair"]["tail_current"].text,
+                key=".".join(["parts.pair", *entries]),
+                got=spec.parts["pair"][entries[0]].text if entries else f"{swing:.3g} V",
                 allowed="a smaller tail current or load, or less driver compression",
             )
-        return cls(
-            name=spec.name,
-            serial=serial,
-            channels=spec.channels,
-            pair=pair,
-            led=led,
-            optics=Optics.build(part("optics")),
-            slm=Slm.build(part("slm")),
-            detector=Photodetector.build(part("detector")),
-            gains=Gains.build(part("gains")),
-            node=SummingNode.build(part("node")),
-            poles=Poles.build(part("poles")),
-            dac=Dac.build(part("dac")),
-            digitiser=Digitiser.build(part("digitiser")),
-            memory=SampleAndHold.build(part("memory")),
-        )
+        return cls(name=spec.name, serial=serial, channels=spec.channels, **parts)
 
     def at_temperature(self, room: float) -> Machine:
         """The same machine in a room of another temperature, K.

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,8 +55,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
-def write_json(path: Path, data: Mapping[str, object]) -> Path:
-    """Write a table as JSON, complete or not at all; numbers that are not finite become null.
+def write_json(path: Path, data: Mapping[str, object] | Sequence[object]) -> Path:
+    """Write a table or a list as JSON, complete or not at all; numbers that are not finite become null.
 
     Args:
         path: the file.

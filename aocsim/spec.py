@@ -270,6 +270,7 @@ class MachineSpec:
         path: the file.
         sha256: hex digest of the file's bytes, before overrides.
         text: the file's text, before overrides.
+        laws: laws that can fill each role.
     """
 
     name: str
@@ -279,6 +280,7 @@ class MachineSpec:
     path: Path
     sha256: str
     text: str = field(repr=False)
+    laws: Mapping[str, tuple[str, ...]] = field(repr=False)
 
     def with_overrides(
         self, overrides: Mapping[str, Mapping[str, Text]], part: Callable[[str], PartSpec]
@@ -291,7 +293,7 @@ class MachineSpec:
             part: finds a part sheet by name, usually `Library.part`.
 
         Raises:
-            InputError: unknown role or sheet, a sheet of another law, or a wrong entry.
+            InputError: unknown role or sheet, a sheet whose law cannot fill the role, or a wrong entry.
         """
         parts = dict(self.parts)
         for role, choice in overrides.items():
@@ -301,24 +303,25 @@ class MachineSpec:
             changes = dict(choice)
             sheet = changes.pop(SHEET, None)
             if isinstance(sheet, str):
-                parts[role] = part_for(role, sheet, parts[role].law, part)
+                parts[role] = part_for(role, sheet, self.laws[role], part)
             parts[role] = parts[role].with_overrides(changes, key)
         return replace(self, parts=parts)
 
 
-def part_for(role: str, sheet: str, law: str, part: Callable[[str], PartSpec]) -> PartSpec:
-    """The sheet for a role, refused unless it is of the role's law.
+def part_for(role: str, sheet: str, laws: tuple[str, ...], part: Callable[[str], PartSpec]) -> PartSpec:
+    """The sheet for a role, refused unless it is of one of the role's laws.
 
     Raises:
-        InputError: unknown sheet or another law.
+        InputError: unknown sheet, or a law that cannot fill the role.
     """
     try:
         found = part(sheet)
     except InputError as error:
         # A fault inside the sheet already says where it is.
         raise (error.located(key=f"parts.{role}") if error.file is None else error) from None
-    if found.law != law:
+    if found.law not in laws:
+        needed = " or ".join(repr(law) for law in laws)
         raise InputError(
-            f"this role needs a sheet of law {law!r}, not {found.law!r}", key=f"parts.{role}", got=sheet
+            f"this role needs a sheet of law {needed}, not {found.law!r}", key=f"parts.{role}", got=sheet
         )
     return found

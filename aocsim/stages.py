@@ -115,7 +115,18 @@ class Noise:
     density: Callable[[Array], Array]
 
 
-Stage = Elementwise | Affine | Scale | Pole | Noise
+@dataclass(frozen=True)
+class Delay:
+    """y(t) = x(t - seconds): dead time of cables, fibres and amplifiers, the same for all channels.
+
+    Attributes:
+        seconds: s, positive.
+    """
+
+    seconds: float
+
+
+Stage = Elementwise | Affine | Scale | Pole | Noise | Delay
 
 
 def fold(first: Affine | Scale, second: Affine | Scale) -> Affine | Scale:

@@ -1,7 +1,9 @@
 """Machines, networks and compiled set-ups that several test files share."""
 
+import os
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from aocsim.diffusion.operator import BlockOperator
 from aocsim.library import Library
 from aocsim.machine import Machine, nominal_activation
 from aocsim.spec import MachineSpec
+from aocsim.twin.format import measurement, write_measurement
+from aocsim.twin.sheets import machine_spec
 
 # The first call of a compiled kernel takes seconds.
 settings.register_profile("aocsim", deadline=None)
@@ -150,3 +154,127 @@ def bench_of(spec_of, network_of):
         return build(name, serial, channels, steps, beta, alpha, quantise, layout, scale, _changes(overrides))
 
     return bench
+
+
+TWIN_FILE_VARIABLE = "AOCSIM_TWIN_FILE"
+
+
+def plausible_measurement(seed, n=48):
+    """Values of a measured machine of n channels by dotted key: every list drawn at random, one input dead."""
+    rng = np.random.default_rng(seed)
+    x = (np.arange(n) - (n - 1) / 2) / (n / 2)
+
+    def around(mean, spread):
+        return (np.asarray(mean) + spread * rng.standard_normal(n)).tolist()
+
+    values = {
+        "best_to_worst_channels": [int(i) + 1 for i in rng.permutation(n)],
+        "deq_input_min_max": [-1.3, 1.3],
+        "tanh_sigmoid_coeffs": [
+            rng.uniform(3.0, 4.0),
+            rng.uniform(-0.05, 0.05),
+            rng.uniform(2.2, 6.0),
+            rng.uniform(0.18, 0.24),
+            rng.uniform(-1e-3, 1e-3),
+            rng.uniform(0.0, 8e-3),
+        ],
+    }
+    row = np.maximum(1.2 + 0.16 * x - 0.56 * x**2, 0.3) * (1 + 0.08 * rng.standard_normal(n))
+    row[rng.integers(n)] = 0.0
+    for short, sign in (("pos", "positive"), ("neg", "negative")):
+        values[f"led_poly_coeffs_{short}"] = [
+            rng.uniform(-0.3, -0.15),
+            rng.uniform(-0.1, -0.05),
+            rng.uniform(0.19, 0.24),
+            rng.uniform(2e-4, 6e-4),
+        ]
+        bell = np.exp(-(x**2) / (2 * 0.75**2))
+        laws = np.stack([around(-0.19 * bell, 0.01), around(1.1 * bell, 0.02), around(0.06 * bell, 0.002)])
+        earlier, later = np.abs(around(0.01, 0.002)), np.abs(around(0.01, 0.002))
+        earlier += 0.22 * np.maximum(-x, 0) ** 1.5
+        later += 0.3 * np.maximum(x, 0) ** 1.5
+        earlier[0] = later[-1] = 0.0
+        values |= {
+            f"row_profiles.{sign}_row12": (row * (1 + 0.02 * rng.standard_normal(n))).tolist(),
+            f"column_wise_weights_distortion.{sign}_row12": laws.T.tolist(),
+            f"output_correction.{sign}": around(1.04, 0.018),
+            f"pd_crosstalk.pd_{sign}_darkness": around(0.05, 0.01),
+            f"pd_crosstalk.ratio_to_earlier_{sign}_row12": earlier.tolist(),
+            f"pd_crosstalk.ratio_to_later_{sign}_row12": later.tolist(),
+            f"pd_offset.pd_offset_{sign}_row12": around(0.0, 0.01),
+        }
+    table = "close_loop_offset_and_scale."
+    values |= {
+        "pbs_crosstalk.negative_to_positive": around(0.006, 0.001),
+        "pbs_crosstalk.positive_to_negative": around(0.006, 0.001),
+        table + "dc_offset": around(0.005, 0.009),
+        table + "linear_offset": around(-2.5e-4, 1e-4),
+        table + "readout_dc_offset": around(0.0, 1e-3),
+        table + "readout_linear_offset": around(0.0, 1e-5),
+        table + "scaling": around(0.73, 0.025),
+        table + "scaling_second_order": around(0.0, 1e-3),
+        table + "solution_to_adc_ratio": rng.uniform(1.9, 2.1),
+        "open_loop_offset_and_scale.adc_offset": around(0.005, 0.009),
+        "open_loop_offset_and_scale.linear_offset": around(-2.5e-4, 1e-4),
+    }
+    # parabolas that bend to 3 V and -3 V, then a cosine on either side; the gaps are a few millivolts
+    gap = 5e-3 * rng.standard_normal(3)
+    k, phase = -1 / (4.5 * 3.0), -4.0
+    foot = -3.0 + np.cos(3.0) + gap[0]
+    values |= {
+        "saturation.piece0_start_stop": [-6.0, -4.5],
+        "saturation.piece0_constant": foot,
+        "saturation.piece0_cosine_coeff": k,
+        "saturation.negative_saturation": float(foot - np.cos(1 / (k * -6.0))),
+        "saturation.piece1_start_stop": [-4.5, -1.5],
+        "saturation.piece1_polynomials": [1 / 6, 1.5, 0.375 + gap[1]],
+        "saturation.piece3_start_stop": [2.0, 4.0],
+        "saturation.piece3_polynomials": [0.0, 0.0, -0.25, 2.0, -1.0 + gap[2]],
+        "saturation.piece4_start_stop": [4.0, 6.0],
+        "saturation.piece4_first_constant": phase,
+        "saturation.piece4_second_constant": 2.0,
+        "saturation.positive_saturation": float(np.cos(6.0 + phase) + 2.0),
+    }
+    return {key: float(item) if isinstance(item, np.floating) else item for key, item in values.items()}
+
+
+def _public_twin_file():
+    path = Path(os.environ.get(TWIN_FILE_VARIABLE) or "/nowhere")
+    return path if path.is_file() else None
+
+
+@pytest.fixture(scope="session", params=["generated", *(["public"] if _public_twin_file() else [])])
+def twin_file(request, tmp_path_factory):
+    """Parameter files of measured machines: one made here, and the public one where the environment names it."""
+    if request.param == "public":
+        return _public_twin_file()
+    found = measurement(plausible_measurement(7), "generated.yaml")
+    return write_measurement(found, tmp_path_factory.mktemp("twin") / "generated.yaml")
+
+
+@pytest.fixture(scope="session")
+def measured_values():
+    """measured_values(seed, n): values of a measured machine by dotted key."""
+    return plausible_measurement
+
+
+@pytest.fixture(scope="session")
+def measured_machine():
+    """measured_machine(seed, channels, serial, ROLE={ENTRY: text}): a machine of measured laws, made up at random.
+
+    `channels` other than 48 stretches the 48 measured ones over the aperture.
+    """
+
+    @cache
+    def build(seed, channels, serial, changes):
+        overrides = {}
+        for role, entry, text in changes:
+            overrides.setdefault(role, {})[entry] = text
+        spec = machine_spec(measurement(plausible_measurement(seed), "made up"), name="made_up")
+        spec = replace(spec.with_overrides(overrides, _library().part), channels=channels)
+        return Machine.build(spec, serial)
+
+    def machine(seed=7, channels=48, serial=None, **overrides):
+        return build(seed, channels, serial, _changes(overrides))
+
+    return machine

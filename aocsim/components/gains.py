@@ -14,12 +14,13 @@ deviations d_kappa sqrt(t) and d_o sqrt(t).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.asbuilt import AsBuilt
+from aocsim.components.roles import Known
 from aocsim.spec import EntrySpec
 
 Array = NDArray[np.float64]
@@ -81,6 +82,10 @@ class Gains:
             gain_drift=part.scalar("gain_drift"),
             offset_drift=part.scalar("offset_drift"),
         )
+
+    def as_known(self, known: Known) -> Gains:
+        """As far as they are known: each channel's gain; alpha and the offsets are for the trims."""
+        return replace(self, closed_loop_gain=known("closed_loop_gain", self.closed_loop_gain))
 
     def set_beta(self, beta: float) -> float:
         """The nearest beta that the hardware can set."""

@@ -17,12 +17,13 @@ normalised aperture coordinate x in (-1, 1), so that machines of any channel cou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.asbuilt import AsBuilt, aperture
+from aocsim.components.roles import Known
 from aocsim.seeds import stream
 from aocsim.spec import EntrySpec
 
@@ -36,17 +37,20 @@ ENTRIES = {
     "dead_fraction": EntrySpec("dimensionless"),
     "column_amplitude": EntrySpec("dimensionless", shape=2, per=("machine", "arm")),
     "column_width": EntrySpec("dimensionless", per=("machine", "arm")),
-    "column_ripple": EntrySpec("dimensionless", per=("machine", "channel_arm")),
+    "column_ripple": EntrySpec("dimensionless", per=("machine", "channel")),
+    "column_arm_ripple": EntrySpec("dimensionless", per=("machine", "channel_arm")),
     "pixel_structure": EntrySpec("dimensionless", per=("machine", "pixel")),
-    "crosstalk_centre": EntrySpec("dimensionless", per=("machine", "arm")),
-    "crosstalk_to_earlier": EntrySpec("dimensionless", per=("machine", "arm")),
-    "crosstalk_to_later": EntrySpec("dimensionless", per=("machine", "arm")),
-    "crosstalk_inward": EntrySpec("dimensionless", per=("machine", "arm")),
-    "crosstalk_exponent": EntrySpec("dimensionless"),
+    "crosstalk_centre": EntrySpec("dimensionless", per=("machine", "arm", "channel_arm")),
+    "crosstalk_to_earlier": EntrySpec("dimensionless", shape=2, per=("machine", "arm")),
+    "crosstalk_to_later": EntrySpec("dimensionless", shape=2, per=("machine", "arm")),
+    "crosstalk_inward": EntrySpec("dimensionless", shape=2, per=("machine", "arm")),
+    "crosstalk_exponent_to_earlier": EntrySpec("dimensionless", shape=2),
+    "crosstalk_exponent_to_later": EntrySpec("dimensionless", shape=2),
     "crosstalk_inward_exponent": EntrySpec("dimensionless"),
     "crosstalk_ripple": EntrySpec("dimensionless", per=("machine", "channel_arm")),
     "direct_centre": EntrySpec("dimensionless", per=("machine", "channel_arm")),
     "direct_edge": EntrySpec("dimensionless"),
+    "direct_exponent": EntrySpec("dimensionless"),
 }
 
 
@@ -62,6 +66,7 @@ class Optics:
         crosstalk: equation (2) as a matrix on the detectors' light, (2, n, n).
         direct: part of emitter j's light, in units of r_j T/n, that reaches detector j unmodulated, (2, n).
         dead: inputs whose emitter gives no light, sorted channel numbers.
+        baseline: light on each detector that no emitter moves, (2, n) W; negative where a correction takes it off.
     """
 
     throughput: Array
@@ -71,6 +76,7 @@ class Optics:
     crosstalk: Array
     direct: Array
     dead: tuple[int, ...]
+    baseline: Array
 
     @classmethod
     def build(cls, part: AsBuilt) -> Optics:
@@ -83,18 +89,20 @@ class Optics:
         row[:, list(dead)] = 0.0
         width = part.array("column_width", "arm")[:, None]
         column = part.array("column_amplitude", "arm")[:, None] * np.exp(-(x**2) / (2 * width**2))
-        column = column * part.array("column_ripple", "channel_arm")
+        column *= part.array("column_ripple", "channel_arm") * part.array("column_arm_ripple", "channel_arm")
         direct_centre = part.array("direct_centre", "channel_arm")
         direct_nominal = float(part.nominal("direct_centre"))
         edge_over_centre = part.scalar("direct_edge") / direct_nominal if direct_nominal else 0.0
+        grows = part.scalar("direct_exponent")
         return cls(
             throughput=part.array("throughput", "arm"),
             row=np.maximum(row, 0.0),
             column=np.maximum(column, 0.0),
             structure=np.maximum(part.array("pixel_structure", "pixel"), 0.0),
             crosstalk=_crosstalk(part, x),
-            direct=np.maximum(direct_centre * (1 + (edge_over_centre - 1) * x**2), 0.0),
+            direct=np.maximum(direct_centre * (1 + (edge_over_centre - 1) * np.abs(x) ** grows), 0.0),
             dead=dead,
+            baseline=np.zeros((2, n)),
         )
 
     def fan(self) -> Array:
@@ -120,6 +128,18 @@ class Optics:
         out[:, np.arange(n), np.arange(n)] = alive
         return out
 
+    def as_known(self, known: Known) -> Optics:
+        """As far as it is known: all profiles, the structure and the crosstalk; what is dead is seen."""
+        return replace(
+            self,
+            throughput=known("throughput", self.throughput),
+            row=known("row", self.row),
+            column=known("column", self.column),
+            structure=known("structure", self.structure),
+            crosstalk=known("crosstalk", self.crosstalk),
+            direct=known("direct", self.direct),
+        )
+
 
 def _dead_inputs(part: AsBuilt) -> tuple[int, ...]:
     count = round(part.scalar("dead_fraction") * part.channels)
@@ -130,21 +150,26 @@ def _dead_inputs(part: AsBuilt) -> tuple[int, ...]:
 
 
 def _crosstalk(part: AsBuilt, x: Array) -> Array:
-    n = part.channels
-    exponent, inward_exponent = part.scalar("crosstalk_exponent"), part.scalar("crosstalk_inward_exponent")
-    centre = part.array("crosstalk_centre", "arm")[:, None]
+    inward_exponent = part.scalar("crosstalk_inward_exponent")
+    centre = part.array("crosstalk_centre", "channel_arm")
     inward = part.array("crosstalk_inward", "arm")[:, None]
     ripple = part.array("crosstalk_ripple", "channel_arm")
+    ratios = []
+    for direction, side in (("to_earlier", -x), ("to_later", x)):
+        edge = part.array(f"crosstalk_{direction}", "arm")[:, None]
+        exponent = part.array(f"crosstalk_exponent_{direction}", "arm")[:, None]
+        outward = centre + (edge - centre) * np.maximum(side, 0.0) ** exponent
+        ratio = (outward + inward * np.maximum(-side, 0.0) ** inward_exponent) * ripple
+        ratios.append(np.maximum(ratio, 0.0))
+    return neighbour_matrix(*ratios)
+
+
+def neighbour_matrix(to_earlier: Array, to_later: Array) -> Array:
+    """Equation (2) as a matrix, (2, n, n), from the ratios E and Lambda, (2, n) each."""
+    n = to_earlier.shape[1]
     out = np.zeros((2, n, n))
     out[:, np.arange(n), np.arange(n)] = 1.0
     k = np.arange(n - 1)
-    for entry, side in (("crosstalk_to_earlier", -x), ("crosstalk_to_later", x)):
-        edge = part.array(entry, "arm")[:, None]
-        outward = centre + (edge - centre) * np.maximum(side, 0.0) ** exponent
-        ratio = (outward + inward * np.maximum(-side, 0.0) ** inward_exponent) * ripple
-        ratio = np.maximum(ratio, 0.0)
-        if entry == "crosstalk_to_earlier":
-            out[:, k, k + 1] = ratio[:, 1:]
-        else:
-            out[:, k + 1, k] = ratio[:, :-1]
+    out[:, k, k + 1] = to_earlier[:, 1:]
+    out[:, k + 1, k] = to_later[:, :-1]
     return out

@@ -14,12 +14,13 @@ almost all of it far above the closed loop's band: it reaches the read-out and n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.asbuilt import AsBuilt
+from aocsim.components.roles import Known
 from aocsim.constants import BOLTZMANN, ELEMENTARY_CHARGE
 from aocsim.spec import EntrySpec
 
@@ -96,6 +97,10 @@ class Photodetector:
             amplifier_bandwidth=part.scalar("amplifier_bandwidth"),
             bias_light_rejection=part.array("bias_light_rejection", "channel_arm"),
         )
+
+    def as_known(self, known: Known) -> Photodetector:
+        """As far as it is known: the outputs' efficiency."""
+        return replace(self, output_efficiency=known("efficiency", self.output_efficiency))
 
     def noise_density(self, photocurrent: Array) -> Array:
         """Equation (1): one-sided density, A^2/Hz, for the full photocurrent I in A."""

@@ -6,8 +6,10 @@ P. Yeh, *Optical Waves in Crystals*, section 5.1), with a finite contrast and li
 .. math:: T(\Gamma) = T_{max}\left[\sin^2(\Gamma/2) + 1/CR + b\right]                                     (1)
 
 A look-up table linearises the panel: a grey level g of G sets Gamma = 2 s asin(sqrt(g/G)), where s = 1 would
-make T proportional to g. A panel over-driven by s = 1.075 shows the concave residual law
+make T proportional to g. A panel over-driven by s = 1.087 shows the concave residual law
 a w^2 + b w + c that is measured on the real machine.
+
+The stray light of column j is b (1 + t x_j + c x_j^2) over the normalised aperture coordinate x_j, for each arm.
 
 Signed weights: the sign chooses the arm, the magnitude the grey level; the other arm's pixel stays dark.
 
@@ -22,12 +24,13 @@ its correlation falls with the correlation time. Each arm's common wobble is a p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.asbuilt import AsBuilt
+from aocsim.asbuilt import AsBuilt, aperture
+from aocsim.components.roles import Known
 from aocsim.errors import InputError
 from aocsim.spec import EntrySpec
 
@@ -37,6 +40,8 @@ ENTRIES = {
     "transmission": EntrySpec("dimensionless", per=("machine", "arm")),
     "contrast": EntrySpec("dimensionless", per=("machine", "arm", "channel", "channel_arm", "pixel")),
     "stray_light": EntrySpec("dimensionless", shape=2, per=("machine", "arm", "channel_arm")),
+    "stray_light_tilt": EntrySpec("dimensionless", shape=2),
+    "stray_light_curvature": EntrySpec("dimensionless", shape=2),
     "retardance_scale": EntrySpec("dimensionless", per=("machine", "arm", "channel_arm")),
     "bits": EntrySpec("dimensionless"),
     "flicker": EntrySpec("radian"),
@@ -87,24 +92,21 @@ class Slm:
         Raises:
             InputError: flicker lines that leave nothing of the variance to the rest.
         """
-        lines = part.nominal("flicker_lines")
-        if not lines.sum() < 1:
-            raise InputError(
-                "the lines hold all of the flicker's variance or more",
-                key=f"parts.{part.role}.flicker_lines",
-                got=lines.tolist(),
-                allowed="shares that sum to less than 1",
-            )
+        x = aperture(part.channels)
+        tilt, curvature = (
+            part.array(f"stray_light_{term}", "arm")[:, None] for term in ("tilt", "curvature")
+        )
+        profile = 1 + tilt * x + curvature * x**2
         return cls(
             transmission=part.array("transmission", "arm"),
             inverse_contrast=1.0 / np.maximum(part.array("contrast", "pixel"), 1.0),
-            stray_light=np.maximum(part.array("stray_light", "channel_arm"), 0.0),
+            stray_light=np.maximum(part.array("stray_light", "channel_arm") * profile, 0.0),
             retardance_scale=part.array("retardance_scale", "channel_arm"),
             bits=part.integer("bits"),
             flicker=part.scalar("flicker"),
             flicker_common=part.scalar("flicker_common"),
             flicker_correlation_time=part.scalar("flicker_correlation_time"),
-            flicker_lines=lines,
+            flicker_lines=flicker_lines(part),
             frame_time=part.scalar("frame_time"),
             settling_time=part.scalar("settling_time"),
         )
@@ -131,6 +133,10 @@ class Slm:
         scale = self.retardance_scale
         return np.where(scale > 1, np.sin(np.pi / 2 / np.maximum(scale, 1.0)) ** 2, 1.0)
 
+    def column_profile(self) -> Array:
+        """1 for every column, (2, n): this panel's columns differ by mismatch alone."""
+        return np.ones_like(self.retardance_scale)
+
     def invert(self, transmission: Array) -> Array:
         """Commanded weight for a wanted transmission (2, n, n); clipped to what the pixel reaches."""
         tau = np.clip(transmission / self.transmission[:, None, None] - self.dark(), 0.0, 1.0)
@@ -141,3 +147,30 @@ class Slm:
         """Standard deviation of the transmission from pixel flicker, equation (2), (2, n, n)."""
         tau = self.modulated(weight)
         return np.asarray(self.transmission[:, None, None] * self.flicker * np.sqrt(tau * (1 - tau)))
+
+    def as_known(self, known: Known) -> Slm:
+        """As far as it is known: transmission, darkness and retardance."""
+        return replace(
+            self,
+            transmission=known("transmission", self.transmission),
+            inverse_contrast=known("contrast", self.inverse_contrast),
+            stray_light=known("stray_light", self.stray_light),
+            retardance_scale=known("retardance", self.retardance_scale),
+        )
+
+
+def flicker_lines(part: AsBuilt) -> Array:
+    """The entry of this name, shares of the flicker's variance in its lines, (k,).
+
+    Raises:
+        InputError: lines that leave nothing of the variance to the rest.
+    """
+    lines = part.nominal("flicker_lines")
+    if not lines.sum() < 1:
+        raise InputError(
+            "the lines hold all of the flicker's variance or more",
+            key=f"parts.{part.role}.flicker_lines",
+            got=lines.tolist(),
+            allowed="shares that sum to less than 1",
+        )
+    return lines

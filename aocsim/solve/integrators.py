@@ -20,6 +20,7 @@ from scipy.integrate import DOP853, RK45, solve_ivp
 
 from aocsim.errors import PhysicsError
 from aocsim.loop import Loop
+from aocsim.solve.retarded import History, integrate_retarded
 
 Array = NDArray[np.float64]
 
@@ -35,10 +36,12 @@ class Transients:
     Attributes:
         state: (solves, times, N) V.
         evaluations: evaluations of the right-hand side, each counted for the batch it served.
+        history: node voltages as far back as the dead time needs them; None for a loop without dead time.
     """
 
     state: Array
     evaluations: int
+    history: History | None = None
 
 
 class _WorstTrajectory:
@@ -91,8 +94,11 @@ def integrate(
     method: str = "RK45",
     rtol: float = 1e-5,
     atol: float = 1e-6,
+    history: History | None = None,
 ) -> Transients:
     """Integrate a batch over one segment, in which the drive is constant or smooth.
+
+    With dead time in the loop no step is longer than the shortest of them, and RK45 and DOP853 alone can do it.
 
     Args:
         loop: the loop; its stages may carry a leading axis of length `solves`.
@@ -102,9 +108,11 @@ def integrate(
         method: RK45 or DOP853 (one batch), LSODA, Radau or BDF (one trajectory a call).
         rtol: relative tolerance.
         atol: absolute tolerance, V.
+        history: of the nodes before times[0], on the clock of `times`; by default they stood where they are. Used
+            where there is dead time, and then continued.
 
     Raises:
-        PhysicsError: the solver gave up; says at what time.
+        PhysicsError: the solver gave up, and at what time; or it cannot look back in time.
     """
     solves = len(state)
     span = (float(times[0]), float(times[-1]))
@@ -117,6 +125,14 @@ def integrate(
             return loop.rhs(y.reshape(state.shape), at(t)).ravel()
 
         solver = _BatchRK45 if method == "RK45" else _BatchDOP853
+        if loop.delayed:
+            past = history or History(state[:, : loop.channels].copy(), solves)
+            options = {"rtol": rtol, "atol": atol, "first_step": first_step, "trajectories": solves}
+            try:
+                reached, evaluations = integrate_retarded(loop, state, at, times, solver, past, **options)
+            except PhysicsError as error:
+                raise PhysicsError(f"{method} {error}") from None
+            return Transients(reached, evaluations, past)
         found = solve_ivp(
             batch_rhs,
             span,
@@ -131,6 +147,10 @@ def integrate(
         _check(found, method)
         paths = found.y.reshape(*state.shape, len(times))
         return Transients(np.ascontiguousarray(np.moveaxis(paths, -1, 1)), int(found.nfev))
+    if loop.delayed:
+        raise PhysicsError(
+            f"{method} cannot integrate a loop with dead time: use {' or '.join(BATCH_METHODS)}"
+        )
     paths = np.empty((solves, len(times), state.shape[1]))
     evaluations = 0
     for i in range(solves):

@@ -9,7 +9,8 @@ h in which A and D are constant,
     \mathrm{cov}(\xi) = Q = \int_0^h e^{As} D e^{A^T s}\, ds
 
 exactly; both follow from a short power series over h/2^m and m doublings,
-Q(2h) = Q(h) + Phi(h) Q(h) Phi(h)^T. Small noise only: the deviation must stay where the laws are straight.
+Q(2h) = Q(h) + Phi(h) Q(h) Phi(h)^T. Small noise only: the deviation must stay where the laws are straight. Dead time
+is an all-pass here, which has its phase far beyond the bands of relaxed loops.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from aocsim.loop import Loop
 from aocsim.solve.integrators import integrate
+from aocsim.solve.retarded import all_pass
 
 Array = NDArray[np.float64]
 
@@ -61,6 +63,18 @@ def discretise(jacobian: Array, diffusion: Array, interval: float) -> tuple[Arra
     return phi, q
 
 
+def linear(loop: Loop, state: Array, drive: Array) -> tuple[Array, Array]:
+    """A (..., M, M) 1/s and D (..., M, M) V^2/s of the linearised loop, M = `linear_states`, node voltages first."""
+    if not loop.delayed:
+        return loop.linearise(state, drive)
+    return all_pass(loop.linearise_retarded(state, drive), loop.lags)
+
+
+def linear_states(loop: Loop) -> int:
+    """Number of states M of the linearised loop: those of the loop, and n for each dead time of its arms."""
+    return loop.states + loop.channels * sum(lag > 0 for lag in loop.lags)
+
+
 def segments(samples: int, count: int) -> list[slice]:
     """Cut sampling intervals 0..samples-2 into `count` runs that grow geometrically, as a transient dies away."""
     edges = np.unique(np.round(np.geomspace(1, samples, count + 1) - 1).astype(int))
@@ -90,7 +104,7 @@ def sampled_noise(
         paths: (transients, times, N) noiseless states.
         drive: (transients, n) V.
         interval: sampling interval, s.
-        normals: (transients, repeats, times, N) standard normals; the first time's are not used.
+        normals: (transients, repeats, times, `linear_states`) standard normals; the first time's are not used.
         pieces: number of stretches.
 
     Returns:
@@ -101,7 +115,7 @@ def sampled_noise(
     out = np.zeros((*normals.shape[:3], n))
     for run in segments(paths.shape[1], pieces):
         middle = paths[:, run.start : run.stop + 1].mean(axis=1)
-        phi, q = discretise(*loop.linearise(middle, drive), interval)
+        phi, q = discretise(*linear(loop, middle, drive), interval)
         back = np.swapaxes(phi, -1, -2)
         mixing = np.swapaxes(factor(q), -1, -2)
         for k in range(run.start, run.stop):
@@ -123,12 +137,12 @@ def read_out_covariance(loop: Loop, state: Array, drive: Array, times: Array, su
     Returns:
         (times, n, times, n) V^2: exact for a loop that is linear within each part.
     """
-    count, n, states = len(times), loop.channels, loop.states
+    count, n, states = len(times), loop.channels, linear_states(loop)
     parts = (count - 1) * substeps
     fine = np.linspace(times[0], times[-1], 2 * parts + 1)
     path = integrate(loop, state[None], drive[None], fine, method="DOP853", rtol=1e-8, atol=1e-10).state[0]
     drives = np.broadcast_to(drive, (parts, n))
-    phi, q = discretise(*loop.linearise(path[1::2], drives), fine[2] - fine[0])
+    phi, q = discretise(*linear(loop, path[1::2], drives), fine[2] - fine[0])
     out = np.zeros((count, n, count, n))
     here = np.zeros((states, states))
     carried: list[Array] = []  # covariance of the state now with the state at each earlier instant

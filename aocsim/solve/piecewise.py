@@ -5,7 +5,7 @@ integrator, so that a pulse is met however short it is. An adaptive method that 
 pulse of 50 ns in 50 us only by chance.
 
 With the loop open nothing reaches the node but its own pole, :math:`\dot z = -r z`. The arms still look at the
-node, and their poles follow it.
+node, and their poles follow it. Dead time looks back across the cuts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from aocsim.loop import Arm, Loop
 from aocsim.solve.integrators import Transients, integrate
-from aocsim.stages import Scale
+from aocsim.stages import Delay, Scale
 
 Array = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ def opened(loop: Loop) -> Loop:
     return Loop(
         loop.channels,
         tuple(Arm(arm.name, (*arm.stages, cut)) for arm in loop.arms),
-        (loop.node[-1],),
+        (*(stage for stage in loop.node if isinstance(stage, Delay)), loop.node[-1]),
         loop.fast_noise,
     )
 
@@ -88,7 +88,7 @@ def integrate_pieces(
         loops[False] = opened(loop)
     out = np.empty((len(state), len(times), state.shape[1]))
     out[:, times == pieces[0].start] = state[:, None]
-    evaluations, last = 0, times[-1]
+    evaluations, last, history = 0, times[-1], None
     for piece in pieces:
         if piece.start >= last:
             break
@@ -97,7 +97,17 @@ def integrate_pieces(
         # counted from the cut, where floats are finest: what comes out does not depend on when the pulse comes
         instants = np.unique([piece.start, *times[inside], stop]) - piece.start
         drive = piece.drive if piece.closed else np.zeros_like(piece.drive)
-        found = integrate(loops[piece.closed], state, drive, instants, method=method, rtol=rtol, atol=atol)
+        found = integrate(
+            loops[piece.closed],
+            state,
+            drive,
+            instants,
+            method=method,
+            rtol=rtol,
+            atol=atol,
+            history=history,
+        )
+        history = found.history and found.history.seen_from(float(instants[-1]))
         out[:, inside] = found.state[:, 1 : 1 + np.count_nonzero(inside)]
         state = found.state[:, -1]
         evaluations += found.evaluations

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from aocsim.errors import PhysicsError
 from aocsim.loop import Loop
+from aocsim.solve.retarded import unstable_roots
 
 Array = NDArray[np.float64]
 
@@ -97,7 +98,8 @@ def require_stable(loop: Loop, state: Array, drive: Array, where: str) -> Array:
         where: what is being solved, for the message.
 
     Raises:
-        PhysicsError: an eigenvalue with a real part that is not negative; names solve, channel, eigenvalue.
+        PhysicsError: an eigenvalue with a real part that is not negative, or with dead time a root of the
+            characteristic equation; names solve, channel, eigenvalue.
     """
     jacobian = loop.jacobian(state, drive)
     values = np.linalg.eigvals(jacobian)
@@ -108,7 +110,21 @@ def require_stable(loop: Loop, state: Array, drive: Array, where: str) -> Array:
             f"{where}: the loop is unstable at its fixed point: channel {channel} leads the mode with eigenvalue "
             f"{_in_words(value)}; {REMEDY}"
         )
+    if loop.delayed:
+        _require_no_late_oscillation(loop, state, drive, where)
     return np.asarray(values)
+
+
+def _require_no_late_oscillation(loop: Loop, state: Array, drive: Array, where: str) -> None:
+    now, retarded, _ = loop.linearise_retarded(state, drive)
+    for solve in range(len(state)):
+        count = unstable_roots((now[solve], retarded[solve]), loop.lags)
+        if count:
+            told = f"{count} growing modes" if count > 0 else "a mode that does not decay"
+            raise PhysicsError(
+                f"{where}: the loop's dead time makes it oscillate: solve {solve} has {told} at its fixed point; less "
+                "delay (parts.poles.optical_delay, node_delay) or more relaxation (compile.alpha) help"
+            )
 
 
 def _leading_mode(jacobian: Array, channels: int) -> tuple[complex, int]:

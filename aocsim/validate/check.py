@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,13 +10,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aocsim.library import Library
+from aocsim.machine import Machine
+from aocsim.spec import MachineSpec, Text
+
 Array = NDArray[np.float64]
 Status = Literal["pass", "fail", "skipped"]
 
 PER_CENT = 100.0
 
 
-class Skipped(Exception):
+class SkippedError(Exception):
     """Raised by a check that cannot run here; the message is the reason, for example that a program is missing."""
 
 
@@ -38,6 +42,14 @@ class Setting:
     library: Path | None = None
     twin_file: Path | None = None
 
+    def spec(self, changes: Mapping[str, Mapping[str, Text]] | None = None) -> MachineSpec:
+        """The machine's sheets, with entries changed as in `Library.machine`."""
+        return Library.open(self.library).machine(self.machine, changes)
+
+    def build(self, changes: Mapping[str, Mapping[str, Text]] | None = None) -> Machine:
+        """The machine as built."""
+        return Machine.build(self.spec(changes), self.serial)
+
 
 @dataclass(frozen=True, eq=False)
 class Curve:
@@ -54,6 +66,8 @@ class Curve:
         log_x: logarithmic abscissa.
         log_y: logarithmic ordinate.
         points: draw `got` as markers rather than as a dashed line.
+        band: (points,) lower and upper end of what is expected; drawn behind both.
+        band_label: what the band is.
     """
 
     x: Array
@@ -66,6 +80,8 @@ class Curve:
     log_x: bool = False
     log_y: bool = False
     points: bool = True
+    band: tuple[Array, Array] | None = None
+    band_label: str = ""
 
 
 @dataclass(frozen=True, eq=False)

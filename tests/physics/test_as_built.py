@@ -144,8 +144,10 @@ def test_same_profile_at_the_same_place_of_any_aperture(machine_of):
 
 def test_a_list_of_two_is_for_the_arms(machine_of):
     machine = machine_of("aoc48")
-    np.testing.assert_array_equal(machine.slm.stray_light[0], 0.060)
-    np.testing.assert_array_equal(machine.slm.stray_light[1], 0.0745)
+    x = (np.arange(48) - 23.5) / 24
+    for arm, (mean, tilt, curvature) in enumerate(((0.0585, 0.60, 0.23), (0.0725, 0.19, 0.21))):
+        expected = mean * (1 + tilt * x + curvature * x**2)
+        np.testing.assert_allclose(machine.slm.stray_light[arm], expected, rtol=1e-12)
 
 
 def test_two_channels_are_not_taken_for_two_arms(machine_of):

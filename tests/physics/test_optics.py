@@ -105,11 +105,16 @@ def test_published_row_profile(machine_of):
 
 
 def test_published_column_profile(machine_of):
-    """0.945 (0.899) exp(-x^2 / 2 0.75^2) (measured)."""
-    column = machine_of("aoc48").optics.column
+    """a + b of a parabola from darkness on: 0.945 (0.899) exp(-x^2 / 2 0.75^2) (measured), within 2 %."""
+    machine = machine_of("aoc48")
+    weight = np.linspace(0, 1, 65)
+    modulated = machine.slm.modulated(np.broadcast_to(weight, (2, 48, 65)))[:, 0]
+    powers = np.stack([weight**2, weight], axis=1)
+    full = np.array([np.linalg.lstsq(powers, panel, rcond=None)[0].sum() for panel in modulated])
     x = (np.arange(48) - 23.5) / 24
     for arm, amplitude in enumerate((0.945, 0.899)):
-        np.testing.assert_allclose(column[arm], amplitude * np.exp(-(x**2) / (2 * 0.75**2)), rtol=1e-12)
+        measured = amplitude * np.exp(-(x**2) / (2 * 0.75**2))
+        np.testing.assert_allclose(machine.optics.column[arm] * full[arm], measured, rtol=0, atol=0.02)
 
 
 def test_published_crosstalk_at_the_centre(machine_of):
@@ -126,9 +131,9 @@ def test_published_crosstalk_at_the_centre(machine_of):
     ids=["to earlier, low end", "to later, high end"],
 )
 def test_published_crosstalk_at_the_edges(machine_of, target, source, measured):
-    """The nominal ratio at the outermost pair of detectors lies between the two measured arms' ratios."""
+    """The nominal ratios at the outermost pair of detectors lie within 11 % of the two measured arms' ratios."""
     crosstalk = machine_of("aoc48").optics.crosstalk
-    assert min(measured) <= crosstalk[:, target, source].mean() <= max(measured)
+    np.testing.assert_allclose(crosstalk[:, target, source], measured, rtol=0.11)
 
 
 def test_published_direct_light(machine_of):

@@ -12,6 +12,7 @@ ROOT = Path(aocsim.__file__).parent
 # from the top down; a module may import from its own layer or from a lower one
 LAYERS = (
     ("__main__", "cli"),
+    ("validate",),
     ("show", "report", "console"),
     ("__init__",),
     ("repeat", "comparison"),
@@ -29,6 +30,7 @@ LAYERS = (
     ("live",),
     ("solve",),
     ("loop",),
+    ("twin",),
     ("program", "machine", "instrument"),
     ("library",),  # it asks the parts which entries their sheets must hold
     ("components",),

@@ -26,7 +26,7 @@ LAWS = {
         "temperature": EntrySpec("kelvin", per=("machine",)),
     },
 }
-ROLES = {"slm": "slm", "pair": "pair"}
+ROLES = {"slm": ("slm",), "pair": ("pair",)}
 
 SLM = """schema = 1
 law = "slm"
@@ -471,4 +471,4 @@ def test_registered_laws_declare_plain_si_units():
         assert entries, law
         for entry in entries.values():
             check_dimension(entry.dimension)
-    assert set(library.roles.values()) <= set(library.laws)
+    assert {law for laws in library.roles.values() for law in laws} == set(library.laws)

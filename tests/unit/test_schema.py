@@ -107,7 +107,7 @@ def library(tmp_path, monkeypatch):
         path = tmp_path / f"{place}.toml"
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return Library((tmp_path,), LAWS, {"slm": "slm"})
+    return Library((tmp_path,), LAWS, {"slm": ("slm",)})
 
 
 def load(library: Library, text: str, overrides=None) -> Scenario:

@@ -1,0 +1,293 @@
+"""The digital twin against a second implementation, against plain iteration, and against the machine built from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import aocsim.twin
+from aocsim.components.pair_measured import sigmoid
+from aocsim.compose import compose, electronics_of
+from aocsim.errors import InputError, PhysicsError
+from aocsim.library import Library
+from aocsim.machine import Machine
+from aocsim.program import Program
+from aocsim.solve.steady import require_stable, steady_state
+from aocsim.twin import Twin
+from aocsim.twin.fit import measurement_of
+from aocsim.twin.format import measurement
+from aocsim.validate.reference_twin import reference_step
+
+
+@pytest.fixture(scope="module")
+def twin(twin_file):
+    return aocsim.twin.load(twin_file)
+
+
+def case(n, seed):
+    """Random weights, batch of states, biases and inputs, alpha and beta."""
+    rng = np.random.default_rng(seed)
+    return {
+        "z": rng.uniform(-2.0, 2.0, (3, n)),
+        "weights": rng.standard_normal((n, n)) * rng.uniform(0.1, 10),
+        "bias": rng.uniform(-1.0, 1.0, (3, n)),
+        "x": rng.uniform(-1.0, 1.0, (3, n)),
+        "alpha": rng.uniform(0.0, 0.6, n),
+        "beta": float(rng.uniform(2.0, 18.0)),
+    }
+
+
+def by_reference(found, z, weights, bias, x, alpha, beta, direct_light):
+    rows = [
+        reference_step(
+            found, *(a.tolist() for a in (z[k], weights, bias[k], x[k], alpha)), beta, direct_light
+        )
+        for k in range(len(z))
+    ]
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_step_against_the_second_implementation(twin, seed, direct):
+    """1e-13 V: the same sums in another order."""
+    given = case(twin.channels, seed)
+    got = twin.step(**given, direct_light=direct)
+    want = by_reference(twin.measurement, **given, direct_light=direct)
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-13)
+    assert np.ptp(want) > 1.0
+
+
+@pytest.mark.parametrize("n", [2, 5, 16])
+def test_step_of_other_files_and_channel_counts(measured_values, n):
+    for seed in range(4):
+        other = Twin(measurement(measured_values(seed, n), "made up"))
+        given = case(n, seed)
+        want = by_reference(other.measurement, **given, direct_light=seed % 2 == 1)
+        got = other.step(**given, direct_light=seed % 2 == 1)
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-13)
+
+
+def test_step_holds_far_beyond_any_machine(measured_values):
+    """Volts and exponents at which |u|^c overflows: the law is a sign there, not a nan."""
+    values = measured_values(3, 6)
+    for exponent in (1e-3, 0.3, 60.0, 1e4):
+        coefficients = [1e3, 0.0, exponent, 0.2, 0.0, 1e-6]
+        other = Twin(measurement({**values, "tanh_sigmoid_coeffs": coefficients}, "made up"))
+        given = case(6, 4) | {"z": np.array([[1e9, -1e9, 1.0, -1.0, 0.0, 1e-9]])}
+        given |= {"bias": given["bias"][:1], "x": given["x"][:1]}
+        want = by_reference(other.measurement, **given, direct_light=False)
+        np.testing.assert_allclose(other.step(**given), want, rtol=1e-12, atol=1e-9)
+
+
+def test_only_the_weights_ratio_counts_and_all_may_be_zero(twin):
+    given = case(twin.channels, 5)
+    out = twin.step(**given)
+    np.testing.assert_allclose(
+        twin.step(**given | {"weights": 7.5 * given["weights"]}), out, rtol=0, atol=1e-14
+    )
+    zero = np.zeros((twin.channels, twin.channels))
+    dark = twin.step(**given | {"weights": zero})
+    want = by_reference(twin.measurement, **given | {"weights": zero}, direct_light=False)
+    np.testing.assert_allclose(dark, want, rtol=0, atol=1e-13)
+    assert np.abs(dark - out).max() > 0.01
+
+
+def test_scalar_vector_and_batch_arguments_are_the_same(twin):
+    given = case(twin.channels, 6)
+    n = twin.channels
+    wide = given | {
+        "bias": np.full((3, n), 0.2),
+        "x": np.tile(np.arange(n) / n, (3, 1)),
+        "alpha": np.full(n, 0.3),
+    }
+    short = given | {"bias": 0.2, "x": np.arange(n) / n, "alpha": 0.3}
+    np.testing.assert_array_equal(twin.step(**wide), twin.step(**short))
+
+
+def test_the_drive_is_clipped_as_a_sum(twin):
+    """x + bias is clipped, neither alone: 2 V and -2 V leave nothing, 2 V and 2 V the limit."""
+    given = case(twin.channels, 7)
+    none = twin.step(**given | {"bias": 0.0, "x": 0.0})
+    np.testing.assert_array_equal(twin.step(**given | {"bias": 2.0, "x": -2.0}), none)
+    high = twin.measurement.array("deq_input_min_max")[1]
+    both = twin.step(**given | {"bias": 2.0, "x": 2.0})
+    np.testing.assert_allclose(both - none, high, rtol=0, atol=1e-14)
+
+
+def test_fixed_point_against_plain_iteration(twin):
+    given = case(twin.channels, 8)
+    z = given.pop("z")
+    given["alpha"], given["beta"] = 0.3, 3.0
+    for _ in range(400):
+        z = twin.step(z, **given)
+    found = twin.fixed_point(**given)
+    assert found.shape == z.shape
+    np.testing.assert_allclose(found, z, rtol=0, atol=1e-12)
+
+
+def test_fixed_point_at_strong_relaxation(twin):
+    """1 - alpha = 0.004: plain iteration needs thousands of steps; the residual tells how good this one is."""
+    given = case(twin.channels, 9)
+    z = given.pop("z")
+    small = {"weights": given["weights"], "bias": 0.01 * given["bias"], "alpha": 0.996, "beta": 0.03}
+    found = twin.fixed_point(**small)
+    assert found.shape == z.shape
+    assert np.abs(twin.step(found, **small) - found).max() < 1e-12
+    assert np.ptp(found) > 0.1
+
+
+def test_without_a_fixed_point_the_refusal_says_how_far_it_came(twin):
+    weights = np.zeros((twin.channels, twin.channels))
+    with pytest.raises(PhysicsError, match=r"number \d+ of the batch: residual .* V after \d+ iterations"):
+        twin.fixed_point(weights, bias=0.5, alpha=1.0, beta=0.0)  # nothing pulls back
+    given = case(twin.channels, 1)
+    with pytest.raises(PhysicsError, match="after 1 iterations"):
+        twin.fixed_point(given["weights"], bias=0.1, alpha=0.5, beta=5.0, max_iter=1)
+
+
+def test_a_fixed_point_that_attracts_nothing_is_refused(twin):
+    weights = np.zeros((twin.channels, twin.channels))
+    with pytest.raises(PhysicsError):
+        twin.fixed_point(weights, bias=0.0, alpha=1.2, beta=0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"z": np.zeros(48)}, "z"),
+        ({"z": np.zeros((3, 47))}, "z"),
+        ({"weights": np.zeros((47, 48))}, "weights"),
+        ({"weights": np.full((48, 48), np.nan)}, "weights"),
+        ({"bias": np.zeros(47)}, "bias"),
+        ({"bias": np.zeros((3, 1))}, "bias"),
+        ({"bias": np.zeros((2, 48))}, "bias and x"),
+        ({"x": np.inf}, "x"),
+        ({"alpha": np.zeros((3, 48))}, "alpha"),
+        ({"alpha": np.nan}, "alpha"),
+        ({"beta": np.ones(48)}, "beta"),
+        ({"beta": "much"}, "beta"),
+        ({"z": np.zeros((3, 48)) * 1j}, "z"),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(twin, change, key):
+    assert twin.channels == 48
+    with pytest.raises(InputError, match=f"^{key}: "):
+        twin.step(**case(48, 1) | change)
+
+
+def loaded(twin, weights):
+    """The commanded weights (2, n, n) as [arm, output, input], unrounded."""
+    share = weights / np.abs(weights).max()
+    return np.stack([np.maximum(share, 0.0).T, np.maximum(-share, 0.0).T])
+
+
+def equilibrium(machine, weight, drive, alpha, beta):
+    n = machine.channels
+    program = Program(weight, alpha, beta, np.arange(n), 1.0)
+    loop = compose(machine, program, electronics_of(machine, alpha, beta))
+    state = steady_state(loop, np.zeros((len(drive), loop.states)), drive, 1e-10)
+    assert np.abs(loop.rhs(state, drive)).max() / loop.fastest_rate < 1e-9
+    assert require_stable(loop, state, drive, "machine").real.max() < 0
+    return state[:, :n]
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_the_machine_of_the_twin_rests_where_the_twin_does(twin, direct):
+    """1e-6 V over some volts, without rounding: what is left are the tables of the laws."""
+    machine = twin.machine(direct_light=direct)
+    low, high = machine.node.linear_low, machine.node.linear_high
+    for seed in range(3):
+        given = case(twin.channels, 20 + seed)
+        drive = 0.3 * given["bias"]
+        want = twin.fixed_point(
+            given["weights"], bias=drive, alpha=given["alpha"], beta=given["beta"], direct_light=direct
+        )
+        assert want.min() > low and want.max() < high  # the twin knows no saturation
+        assert np.ptp(want) > 0.5
+        found = equilibrium(machine, loaded(twin, given["weights"]), drive, given["alpha"], given["beta"])
+        np.testing.assert_allclose(found, want, rtol=0, atol=1e-6)
+        assert np.abs(found - want).max() < 1e-8  # what is reached
+
+
+def test_machines_of_other_files_rest_where_their_twins_do(measured_values):
+    for seed, n in ((11, 48), (12, 16), (13, 5)):
+        other = Twin(measurement(measured_values(seed, n), "made up"))
+        given = case(n, seed)
+        drive = 0.3 * given["bias"]
+        beta = min(given["beta"], 8.0)
+        want = other.fixed_point(given["weights"], bias=drive, alpha=given["alpha"], beta=beta)
+        found = equilibrium(other.machine(), loaded(other, given["weights"]), drive, given["alpha"], beta)
+        np.testing.assert_allclose(found, want, rtol=0, atol=1e-6)
+
+
+def test_direct_light_changes_the_machine_as_it_changes_the_twin(twin):
+    given = case(twin.channels, 30)
+    drive = 0.3 * given["bias"]
+    options = {"bias": drive, "alpha": given["alpha"], "beta": given["beta"]}
+    without, with_it = (twin.fixed_point(given["weights"], **options, direct_light=d) for d in (False, True))
+    assert np.abs(without - with_it).max() > 1e-5  # ten times what machine and twin may differ by
+
+
+def test_the_scale_of_the_light_is_that_of_a_machine(twin):
+    """Volts in, volts out to 1e-14, with a few microamperes of direct current on a detector."""
+    spec, machine = twin.spec(), twin.machine()
+    factors = (
+        machine.detector.responsivity,
+        machine.detector.feedback_resistance,
+        machine.gains.electrical_gain,
+        float(machine.optics.throughput[0]),
+        float(spec.parts["led"].value("unit_light")),
+    )
+    assert abs(np.prod(factors) - 1) < 1e-14
+    n = twin.channels
+    light = machine.optics.fan() * machine.slm.response(np.full((2, n, n), 0.25))
+    current = machine.detector.responsivity * machine.led.bias_power(0) * light.sum(axis=2)
+    assert 1e-6 < current.mean() < 1e-5
+
+
+def test_the_dead_input_is_the_one_whose_rows_are_zero(twin):
+    rows = twin.row
+    dead = [i for i in range(twin.channels) if rows[0, i] == 0 and rows[1, i] == 0]
+    assert list(twin.machine().optics.dead) == dead
+    assert len(dead) == 1
+
+
+def test_measured_laws_do_not_depend_on_the_serial(twin):
+    """Only what has not been measured (alpha path, poles) is drawn."""
+    one, two = (twin.machine(serial=serial) for serial in (1, 2))
+    np.testing.assert_array_equal(one.optics.fan(), two.optics.fan())
+    np.testing.assert_array_equal(one.gains.closed_loop_gain, two.gains.closed_loop_gain)
+    assert not np.array_equal(one.gains.alpha_gain, two.gains.alpha_gain)
+    assert not np.array_equal(one.poles.node, two.poles.node)
+
+
+def test_sheets_of_measured_laws_give_the_parameters_back(twin):
+    back, residuals = measurement_of(twin.spec(), 3, "back")
+    assert residuals == ()
+    assert back.values == twin.measurement.values
+
+
+@pytest.mark.parametrize(("serial", "close"), [(None, 0.2), (1, 0.4)])
+def test_a_typical_machine_in_the_twins_format_rests_where_the_machine_does(serial, close):
+    """Per cent of the signal range, rms: what single pixels and pairs do beyond the format's laws."""
+    spec = Library.open().machine("aoc48")
+    found, residuals = measurement_of(spec, serial, "aoc48")
+    twin, machine = Twin(found), Machine.build(spec, serial)
+    given = case(48, 40)
+    # the format knows no error of the alpha path
+    alpha = np.full(48, 0.5)
+    drive = 0.3 * given["bias"]
+    want = equilibrium(machine, loaded(twin, given["weights"]), drive, alpha / machine.gains.alpha_gain, 10.0)
+    got = twin.fixed_point(given["weights"], bias=drive, alpha=alpha, beta=10.0, direct_light=True)
+    assert 100 * np.sqrt(np.mean((got - want) ** 2)) / np.ptp(want) < close
+    worst = {item.law: item.rms for item in residuals}
+    assert worst["pair, mean of the channels"] < 0.5
+    assert worst["light paths, + arm"] < 2.5
+    assert worst["crosstalk past the neighbours, + arm"] == 0
+
+
+def test_sigmoid_against_its_formula():
+    u = np.linspace(-20, 20, 2001)
+    for c in (1.0, 2.75, 4.27):
+        np.testing.assert_allclose(sigmoid(u, c), u / (1 + np.abs(u) ** c) ** (1 / c), rtol=0, atol=1e-15)
