@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.errors import InputError, unknown_name
+from aocsim.arguments import array, count, number
+from aocsim.errors import InputError
 from aocsim.experiment import Experiment, SolveSettings
-from aocsim.instrument import Capabilities, Instrument, Pulse, Reading, Switch
+from aocsim.instrument import (
+    Capabilities,
+    Instrument,
+    Pulse,
+    Reading,
+    Switch,
+    checked_carriers,
+    checked_drive,
+    checked_gains,
+    checked_grey,
+    checked_pulse,
+    checked_switch,
+)
 from aocsim.live import LONGEST, Live
 from aocsim.machine import Machine
 from aocsim.memory import AnalogMemory
@@ -88,61 +99,31 @@ class SimulatedBench:
 
     def load_weights(self, grey: NDArray[np.int64]) -> None:
         """Load grey levels, (2, n, n), and wait for the modulators."""
-        n, top = self._machine.channels, self._machine.slm.levels
-        levels = np.asarray(grey)
-        if levels.shape != (2, n, n) or levels.dtype.kind not in "iu":
-            raise InputError(
-                "grey levels must be whole numbers",
-                key="grey",
-                got=f"{levels.dtype} of shape {levels.shape}",
-                allowed=f"integers of shape {(2, n, n)}",
-            )
-        if levels.min() < 0 or levels.max() > top:
-            raise InputError(
-                "beyond the modulator's grey levels",
-                key="grey",
-                got=f"{levels.min()} to {levels.max()}",
-                allowed=f"0 to {top}",
-            )
-        self._weight = levels / top
-        self._clock += _plan(self._machine, 1, self._spacing, True).load_time
+        levels = checked_grey(self.capabilities, grey)
+        self._clock = self._after(_plan(self._machine, 1, self._spacing, True).load_time, "grey")
+        self._weight = levels / self._machine.slm.levels
 
     def set_gains(self, alpha: Array, beta: float) -> None:
         """Set alpha, (n,), and beta."""
-        wanted = _checked("alpha", alpha, (self._machine.channels,))
+        wanted, gradient = checked_gains(self.capabilities, alpha, beta)
         gains = self._machine.gains
-        if wanted.min() < 0 or wanted.max() > 1:
-            got = f"{wanted.min():.6g} to {wanted.max():.6g}"
-            raise InputError("beyond what can be set", key="alpha", got=got, allowed="0 to 1")
-        if not 0 <= beta <= gains.beta_full_scale:
-            allowed = f"0 to {gains.beta_full_scale:.6g}"
-            raise InputError("beyond what can be set", key="beta", got=beta, allowed=allowed)
-        self._alpha, self._beta = gains.set_alpha(wanted), gains.set_beta(beta)
+        self._alpha, self._beta = gains.set_alpha(wanted), gains.set_beta(gradient)
 
     def set_switch(self, position: Switch) -> None:
         """Set the loop's switch."""
-        if position not in get_args(Switch):
-            raise unknown_name("position of the switch", str(position), get_args(Switch), key="switch")
-        self._switch = position
+        self._switch = checked_switch(position)
 
     def set_drive(self, bias: Array, embedding: Array | float = 0.0) -> None:
         """Set the static DAC volts."""
-        shape = (self._machine.channels,)
-        spread = (
-            np.broadcast_to(np.asarray(embedding, dtype=float), shape)
-            if np.ndim(embedding) == 0
-            else embedding
-        )
-        self._bias = _checked("bias", bias, shape) + _checked("embedding", np.asarray(spread), shape)
+        static, more = checked_drive(self.capabilities, bias, embedding)
+        self._bias = static + more
 
     def read(
         self, condition: Array, *, trials: int = 1, samples: int | None = None, pulse: Pulse | None = None
     ) -> Reading:
         """Solve and record, once for each condition and trial."""
-        if np.ndim(condition) != 2 or not len(condition):
-            raise InputError("must be (conditions, channels)", key="condition", got=np.shape(condition))
-        volts = _checked("condition", condition, (len(condition), self._machine.channels))
-        _whole("trials", trials)
+        volts = array("condition", condition, (None, self._machine.channels))
+        trials, pulse = count("trials", trials), checked_pulse(pulse)
         if pulse is not None and self._switch == "open":
             raise InputError(
                 "a pulse goes to the node, which the drive does not reach", key="pulse", got="open loop"
@@ -154,6 +135,7 @@ class SimulatedBench:
             machine = with_samples(machine, samples)
         times = machine.digitiser.times
         plan = _plan(machine, trials, self._spacing, False)
+        over = self._after(_taken(plan, len(volts)), "condition")
         begun = self._clock + np.arange(len(volts))[:, None] * plan.period + np.array(plan.starts[0])
         experiment = Experiment(
             machine, self._program(), self._live, self._seed, self._name, self._settings, self._switch
@@ -168,7 +150,7 @@ class SimulatedBench:
             done=self._progress,
         )
         self._readings += 1
-        self._clock += _taken(plan, len(volts))
+        self._clock = over
         return Reading(measured.voltage, times, begun, window)
 
     def read_chain(
@@ -176,19 +158,11 @@ class SimulatedBench:
     ) -> tuple[Reading, ...]:
         """Run diffusion steps through the analog memory, and record each of them."""
         machine, n = self._machine, self._machine.channels
-        if np.ndim(condition) != 3 or not np.size(condition):
-            raise InputError(
-                "must be (conditions, steps, channels)", key="condition", got=np.shape(condition)
-            )
-        count, steps = np.shape(condition)[:2]
-        volts = _checked("condition", condition, (count, steps, n))
-        cells = np.asarray(carriers)
-        if cells.ndim != 1 or cells.dtype.kind not in "iu" or not set(cells.tolist()) <= set(range(n)):
-            raise InputError(
-                "not channels", key="carriers", got=cells.tolist(), allowed=f"numbers from 0 to {n - 1}"
-            )
-        gains = _checked("gain", gain, cells.shape)
-        _whole("trials", trials)
+        volts = array("condition", condition, (None, None, n))
+        chains, steps = volts.shape[:2]
+        cells = checked_carriers(self.capabilities, carriers)
+        gains = array("gain", gain, cells.shape)
+        trials = count("trials", trials)
         digitiser = machine.digitiser
         plan = schedule(
             machine,
@@ -198,13 +172,14 @@ class SimulatedBench:
             memory="sample_and_hold",
             load_weights=False,
         )
-        settings, items = self._settings, count * trials
+        over = self._after(_taken(plan, chains), "condition")
+        settings, items = self._settings, chains * trials
         experiment = Experiment(
             machine, self._program(), self._live, self._seed, self._name, settings, self._switch
         )
         name = f"{self._name}.{self._readings}"
         memory = AnalogMemory(machine.memory, cells, gains, seed=self._seed, name=name, noise=settings.noise)
-        origin = self._clock + np.arange(count)[:, None] * plan.period
+        origin = self._clock + np.arange(chains)[:, None] * plan.period
         window = (digitiser.window.start, digitiser.window.stop - 1)
         readings = []
         for step in range(steps):
@@ -219,23 +194,29 @@ class SimulatedBench:
                 done=self._progress,
             )
             self._readings += 1
-            voltage = measured.voltage.reshape(count, trials, digitiser.samples, n)
+            voltage = measured.voltage.reshape(chains, trials, digitiser.samples, n)
             readings.append(Reading(voltage, digitiser.times, begun, window))
             if step + 1 < steps:
                 gap = plan.starts[step + 1][0] - plan.starts[step][0]
                 memory.hold(measured.at_hold[:, 0], step, gap - plan.held + digitiser.times[-1] / 2)
-        self._clock += _taken(plan, count)
+        self._clock = over
         return tuple(readings)
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
-        if not (math.isfinite(seconds) and seconds >= 0):
-            raise InputError("must be a time, not negative", key="wait", got=seconds)
-        if self._clock + seconds >= LONGEST:
+        self._clock = self._after(number("wait", seconds, 0.0, unit="s"), "wait")
+
+    def _after(self, seconds: float, key: str) -> float:
+        """The clock when what is asked for is over; refused, before it begins, where no clock goes so far."""
+        over = self._clock + seconds
+        if over >= LONGEST:
             raise InputError(
-                "longer than a session may last", key="wait", got=seconds, allowed=f"below {LONGEST:.3g} s"
+                "longer than a session may last, trials are apart by their spacing",
+                key=key,
+                got=f"{seconds:.4g} s, when the clock stands at {self._clock:.4g} s",
+                allowed=f"to {LONGEST:.4g} s on the clock",
             )
-        self._clock += seconds
+        return over
 
     def _program(self) -> Program:
         channels = np.arange(self._machine.channels)
@@ -255,7 +236,7 @@ def with_samples(machine: Machine, samples: int) -> Machine:
     Raises:
         InputError: shorter than the read-out window.
     """
-    _whole("samples", samples)
+    count("samples", samples)
     least = machine.digitiser.window.stop
     if samples < least:
         raise InputError(
@@ -277,28 +258,11 @@ def _taken(plan: Schedule, conditions: int) -> float:
     return plan.run_duration(conditions) + (plan.period - plan.duration)
 
 
-def _whole(key: str, count: int) -> None:
-    if not isinstance(count, int | np.integer) or count < 1:
-        raise InputError("must be a whole number, at least 1", key=key, got=count)
-
-
 def _within(pulse: Pulse, end: float) -> Pulse:
-    if not 0 <= pulse.start < pulse.stop <= end or not math.isfinite(pulse.volts):
+    if pulse.stop > end:
         got = f"{pulse.start * 1e6:.4g} to {pulse.stop * 1e6:.4g} us, {pulse.volts:.4g} V"
         raise InputError("not within the record", key="pulse", got=got, allowed=f"0 to {end * 1e6:.4g} us")
     return pulse
-
-
-def _checked(key: str, values: Array, shape: tuple[int, ...]) -> Array:
-    try:
-        out = np.array(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InputError("not numbers", key=key, got=values) from error
-    if out.shape != shape:
-        raise InputError("wrong shape", key=key, got=out.shape, allowed=str(shape))
-    if not np.isfinite(out).all():
-        raise InputError("not finite", key=key, got=str(out[~np.isfinite(out)][0]))
-    return out
 
 
 _: type[Instrument] = SimulatedBench  # the type checker proves that the interface is whole

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.live import Flicker
+from aocsim.live import Drifted, Flicker
 from aocsim.loop import Arm, Loop
 from aocsim.machine import Machine
 from aocsim.program import Program
@@ -30,7 +30,7 @@ class Electronics:
     """What the electronics between detectors and node really do.
 
     Attributes:
-        alpha: (n,) gain of the alpha path.
+        alpha: ([solves,] n) gain of the alpha path.
         offset: ([solves,] n) V at the node.
         gain: ([solves,] n) or 1, gradient gain over that of the machine as built.
     """
@@ -40,21 +40,19 @@ class Electronics:
     gain: Array | float = 1.0
 
 
-def electronics_of(
-    machine: Machine, alpha: Array, beta: float, drift: tuple[Array, Array] | None = None
-) -> Electronics:
+def electronics_of(machine: Machine, alpha: Array, beta: float, drift: Drifted | None = None) -> Electronics:
     """The electronics of a machine at what is set.
 
     Args:
         machine: as built.
         alpha: (n,) as set.
         beta: as set.
-        drift: relative change of gain (solves, n), and of offset (solves, n) V.
+        drift: since the clock started, at each solve.
     """
     arrives, offset = alpha * machine.gains.alpha_gain, machine.gains.node_offset(beta)
     if drift is None:
         return Electronics(arrives, offset)
-    return Electronics(arrives, offset + drift[1], 1.0 + drift[0])
+    return Electronics(arrives * drift.alpha, offset + drift.offset, drift.gain)
 
 
 def reaching_at_rest(machine: Machine, program: Program, offset: Array | float = 0.0) -> Array:
@@ -136,7 +134,7 @@ def compose(
         node.append(saturation)
     node += [*poles.dead_time(poles.node_delay), *poles.stage(poles.node)]
     # the alpha path acts at the node: it narrows the pole and raises its gain by the same factor
-    relaxed = np.maximum(1 - alpha, LEAST_RELAXED)
+    relaxed = np.maximum(1 - (alpha if alpha.ndim == 1 else alpha.mean(axis=0)), LEAST_RELAXED)
     fast = 2 * detector.capacitance_noise(relaxed * poles.node) * (gain / relaxed) ** 2
     return Loop(machine.channels, tuple(arms), tuple(node), fast_noise=fast)
 

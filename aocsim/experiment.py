@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from aocsim.compose import compose, electronics_of
 from aocsim.instrument import Pulse, Switch
-from aocsim.live import Flicker, Live
+from aocsim.live import Drifted, Flicker, Live
 from aocsim.loop import Loop
 from aocsim.machine import Machine
 from aocsim.parallel import parallel
@@ -106,17 +106,17 @@ class _Slow:
     """What the slow processes are during each solve of a batch; None where there is no such process."""
 
     flicker: Flicker | None = None
-    drift: tuple[Array, Array] | None = None
+    drift: Drifted | None = None
 
     def __bool__(self) -> bool:
         return self.flicker is not None or self.drift is not None
 
     def every(self, copies: int) -> _Slow:
         """Of the first of each `copies` solves."""
-        flicker, drift = self.flicker, self.drift
+        flicker = self.flicker
         if flicker is not None:
             flicker = Flicker(flicker.pixel[::copies], flicker.common[::copies])
-        return _Slow(flicker, None if drift is None else (drift[0][::copies], drift[1][::copies]))
+        return _Slow(flicker, None if self.drift is None else self.drift.every(copies))
 
 
 @dataclass(frozen=True, eq=False)

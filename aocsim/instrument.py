@@ -7,12 +7,13 @@ on a record of an earlier session, and on the real machine once somebody has wri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.errors import AocsimError
+from aocsim.arguments import array, number, plain
+from aocsim.errors import AocsimError, InputError, unknown_name
 
 Array = NDArray[np.float64]
 Switch = Literal["closed", "open", "explicit"]
@@ -97,6 +98,73 @@ class Reading:
     def tail(self, samples: int) -> Array:
         """Mean over the last samples of the record and over trials, (conditions, n) V."""
         return np.asarray(self.voltage[:, :, -samples:].mean(axis=(1, 2)))
+
+
+def checked_gains(facts: Capabilities, alpha: object, beta: object) -> tuple[Array, float]:
+    """Alpha, (n,), and beta that a bench can set; InputError for others."""
+    wanted = array("alpha", alpha, (facts.channels,))
+    if wanted.min() < 0 or wanted.max() > 1:
+        got = f"{wanted.min():.6g} to {wanted.max():.6g}"
+        raise InputError("beyond what can be set", key="alpha", got=got, allowed="0 to 1")
+    return wanted, number("beta", beta, 0.0, facts.beta_full_scale)
+
+
+def checked_switch(position: object) -> Switch:
+    """A position of the loop's switch; InputError for anything else."""
+    if not isinstance(position, str) or position not in get_args(Switch):
+        raise unknown_name("position of the switch", str(position), get_args(Switch), key="switch")
+    return cast(Switch, position)
+
+
+def checked_drive(facts: Capabilities, bias: object, embedding: object) -> tuple[Array, Array]:
+    """Bias and embedding, (n,) V each; an embedding of one number is that of all channels. InputError for others."""
+    n = facts.channels
+    given = plain("embedding", embedding)
+    spread = np.full(n, number("embedding", embedding)) if given.ndim == 0 else embedding
+    return array("bias", bias, (n,)), array("embedding", spread, (n,))
+
+
+def checked_pulse(pulse: object) -> Pulse | None:
+    """A pulse of finite numbers; InputError for anything else."""
+    if pulse is None:
+        return None
+    if not isinstance(pulse, Pulse):
+        raise InputError("must be a Pulse", key="pulse", got=pulse)
+    start = number("pulse", pulse.start, 0.0, unit="s")
+    stop = number("pulse", pulse.stop, 0.0, unit="s")
+    if stop <= start:
+        raise InputError("the pulse ends before it begins", key="pulse", got=f"{start:.4g} to {stop:.4g} s")
+    return Pulse(start, stop, number("pulse", pulse.volts))
+
+
+def checked_carriers(facts: Capabilities, carriers: object) -> NDArray[np.intp]:
+    """Channels, (d,); InputError for anything else."""
+    cells, n = plain("carriers", carriers), facts.channels
+    listed = cells.tolist()
+    if cells.ndim != 1 or cells.dtype.kind not in "iu" or not set(listed) <= set(range(n)):
+        raise InputError("not channels", key="carriers", got=listed, allowed=f"numbers from 0 to {n - 1}")
+    return cells.astype(np.intp)
+
+
+def checked_grey(facts: Capabilities, grey: object) -> NDArray[np.int64]:
+    """Grey levels, (2, n, n); InputError for anything else."""
+    n, top = facts.channels, facts.grey_levels
+    levels = plain("grey", grey)
+    if levels.shape != (2, n, n) or levels.dtype.kind not in "iu":
+        raise InputError(
+            "grey levels must be whole numbers",
+            key="grey",
+            got=f"{levels.dtype} of shape {levels.shape}",
+            allowed=f"integers of shape {(2, n, n)}",
+        )
+    if levels.min() < 0 or levels.max() > top:
+        raise InputError(
+            "beyond the modulator's grey levels",
+            key="grey",
+            got=f"{levels.min()} to {levels.max()}",
+            allowed=f"0 to {top}",
+        )
+    return levels.astype(np.int64)
 
 
 @runtime_checkable
@@ -212,10 +280,11 @@ MEMBERS = frozenset(
 def sealed(bench: Instrument) -> Instrument:
     """A bench that shows nothing but the interface, for code that must not look into the machine.
 
-    Neither the attributes of what is returned, public or private, nor those of its methods, their closures included,
-    lead to `bench`; refusals carry no traceback into it; nothing can be set on it. This guards against a
-    short cut taken by mistake, not against intent: who asks the garbage collector, walks up the stack from a callback
-    or catches an error that is a defect of the bench still finds it.
+    Neither the attributes of what is returned, public or private, nor those of its methods and of what their closures
+    hold lead to `bench`; refusals carry no traceback into it; nothing can be set on it. This guards against a short
+    cut taken by mistake, not against intent: the bench is in the same process, and who has an iterator in a method's
+    closure reduced as for pickling, asks the garbage collector, walks up the stack from a callback or catches an error
+    that is a defect of the bench still finds it.
 
     Args:
         bench: whatever stands behind.
@@ -233,7 +302,7 @@ def sealed(bench: Instrument) -> Instrument:
             error.__cause__ = error.__context__ = None
             return None, error.with_traceback(None)
 
-    # `answer` knows the bench, but an iterator does not show what it calls: the closures below end there
+    # `answer` knows the bench, but an iterator has no attribute that says what it calls: the closures below end there
     answers = iter(answer, object())
 
     def ask(name: str, *args: Any, **options: Any) -> Any:

@@ -19,9 +19,9 @@ and 0 beyond 2 D: solves further apart see independent flicker, exactly. D is su
 correlation time. A share of the variance stands in lines at multiples of the frame rate instead, each of them
 sqrt(2) cos(2 pi k t/T + phase) with one phase for each pixel.
 
-Drift is a Wiener process for every channel's gain and offset, 0 when the clock starts, built by halving intervals
-(P. Levy; e.g. P. Glasserman, *Monte Carlo Methods in Financial Engineering*, section 3.1), and straight within a
-second.
+Drift is a Wiener process for every channel's gain, offset and alpha, 0 when the clock starts, built by halving
+intervals (P. Levy; e.g. P. Glasserman, *Monte Carlo Methods in Financial Engineering*, section 3.1), and straight
+within a second.
 """
 
 from __future__ import annotations
@@ -140,33 +140,61 @@ class FlickerProcess:
 
 
 @dataclass(frozen=True, eq=False)
+class Drifted:
+    """How far the electronics have drifted since the clock started, at the instant of each solve.
+
+    Attributes:
+        gain: (solves, n) factor of the gradient gain, positive.
+        offset: (solves, n) V, change of the node offset.
+        alpha: (solves, n) factor of the alpha that arrives, positive.
+    """
+
+    gain: Array
+    offset: Array
+    alpha: Array
+
+    def every(self, copies: int) -> Drifted:
+        """Of the first of each `copies` solves."""
+        return Drifted(self.gain[::copies], self.offset[::copies], self.alpha[::copies])
+
+
+@dataclass(frozen=True, eq=False)
 class Drift:
-    """Wiener processes of gain and offset.
+    """Random walks of gain, offset and alpha, as `aocsim.components.gains` says.
 
     Attributes:
         seed: of the live randomness.
         channels: n.
-        gain_rate: standard deviation of the relative gain after one second, 1/sqrt(s).
-        offset_rate: the same of the node offset, V/sqrt(s).
+        gain_rate: standard deviation of the gain's logarithm after one second, 1/sqrt(s).
+        offset_rate: of the node offset, V/sqrt(s).
+        alpha_rate: of the logarithm of alpha, 1/sqrt(s).
     """
 
     seed: int
     channels: int
     gain_rate: float
     offset_rate: float
+    alpha_rate: float = 0.0
 
-    def at(self, times: Sequence[float] | Array) -> tuple[Array, Array]:
-        """Relative change of gain and change of offset since the clock started.
+    def at(self, times: Sequence[float] | Array) -> Drifted:
+        """Drift since the clock started.
 
         Args:
             times: (solves,) s, not negative and below 2^32 s.
 
-        Returns:
-            gain (solves, n), 1, and offset (solves, n), V.
-
         Raises:
             ValueError: an instant outside that range.
         """
+        instants = np.asarray(times, dtype=float)
+        gain, offset, alpha = np.split(self.walks(instants), 3, axis=1)
+        return Drifted(
+            _positive(self.gain_rate, gain, instants),
+            self.offset_rate * offset,
+            _positive(self.alpha_rate, alpha, instants),
+        )
+
+    def walks(self, times: Sequence[float] | Array) -> Array:
+        """Standard Wiener processes of gain, offset and alpha, (solves, 3 n) sqrt(s); as `at`."""
         instants = np.asarray(times, dtype=float)
         if instants.size and not (instants.min() >= 0 and instants.max() < LONGEST):
             raise ValueError(f"the bench's clock must be in [0, 2^{LEVELS}) s")
@@ -178,21 +206,26 @@ class Drift:
         part = (instants - second)[:, None]
         start = np.array([walk[int(k)] for k in second]).reshape(len(second), -1)
         end = np.array([walk[int(k) + 1] for k in second]).reshape(len(second), -1)
-        path = start + part * (end - start)
-        n = self.channels
-        return self.gain_rate * path[:, :n], self.offset_rate * path[:, n:]
+        return np.asarray(start + part * (end - start))
 
     def _at_second(self, second: int, known: dict[tuple[int, int], Array]) -> Array:
-        """Standard Wiener processes at a whole second, (2 n,) sqrt(s); `known` keeps what was drawn."""
+        """Standard Wiener processes at a whole second, (3 n,) sqrt(s); `known` keeps what was drawn."""
+        n = self.channels
 
         def normals(level: int, index: int) -> Array:
             key = (level, index)
             if key not in known:
-                known[key] = stream(self.seed, "drift", level, index).standard_normal(2 * self.channels)
+                # alpha has streams of its own: gain and offset are what they were before it drifted
+                known[key] = np.concatenate(
+                    [
+                        stream(self.seed, "drift", level, index).standard_normal(2 * n),
+                        stream(self.seed, "drift.alpha", level, index).standard_normal(n),
+                    ]
+                )
             return known[key]
 
         span = 2**LEVELS
-        low, high = np.zeros(2 * self.channels), math.sqrt(span) * normals(0, 0)
+        low, high = np.zeros(3 * n), math.sqrt(span) * normals(0, 0)
         start = 0
         for level in range(1, LEVELS + 1):
             if second == start:
@@ -206,6 +239,11 @@ class Drift:
                 high = middle
             span = half
         return low
+
+
+def _positive(rate: float, walk: Array, times: Array) -> Array:
+    """Factor of a ratio whose logarithm walks, of mean 1 at all times."""
+    return np.asarray(np.exp(rate * walk - rate**2 * times[:, None] / 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,6 +271,7 @@ class Live:
         if slm.flicker or slm.flicker_common:
             lines = np.asarray(slm.flicker_lines, dtype=float)
             flicker = FlickerProcess(seed, n, slm.flicker_correlation_time, lines, slm.frame_time)
-        if gains.gain_drift or gains.offset_drift:
-            drift = Drift(seed, n, gains.gain_drift, gains.offset_drift)
+        rates = gains.gain_drift, gains.offset_drift, gains.alpha_drift
+        if any(rates):
+            drift = Drift(seed, n, *rates)
         return cls(flicker, drift)

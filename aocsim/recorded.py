@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.errors import InputError, unknown_name
-from aocsim.instrument import Capabilities, Instrument, Pulse, Reading, Switch
+from aocsim.arguments import array, count, number
+from aocsim.errors import InputError
+from aocsim.instrument import (
+    Capabilities,
+    Instrument,
+    Pulse,
+    Reading,
+    Switch,
+    checked_carriers,
+    checked_drive,
+    checked_gains,
+    checked_grey,
+    checked_pulse,
+    checked_switch,
+)
 from aocsim.session import KIND, Call, Session, Span, dataset_of, read_session, write_session
 
 if TYPE_CHECKING:
@@ -191,10 +204,7 @@ class RecordedBench:
         Raises:
             InputError: they were not.
         """
-        wanted, loads, n = np.asarray(grey), self._session.loads, self.capabilities.channels
-        if wanted.shape != (2, n, n):
-            allowed = str((2, n, n))
-            raise InputError("wrong shape", file=self._path, key="grey", got=wanted.shape, allowed=allowed)
+        wanted, loads = checked_grey(self.capabilities, grey), self._session.loads
         apart = [int((load != wanted).sum()) for load in loads]
         if 0 not in apart:
             near = f"; the nearest of {len(loads)} differ in {min(apart)} of {wanted.size}" if loads else ""
@@ -204,7 +214,7 @@ class RecordedBench:
 
     def set_gains(self, alpha: Array, beta: float) -> None:
         """Set alpha, (n,), and beta; what was never recorded with them is refused when it is read."""
-        self._settings.set_gains(alpha, beta)
+        self._settings.set_gains(*checked_gains(self.capabilities, alpha, beta))
 
     def set_switch(self, position: Switch) -> None:
         """Set the loop's switch.
@@ -212,13 +222,11 @@ class RecordedBench:
         Raises:
             InputError: another position.
         """
-        if position not in get_args(Switch):
-            raise unknown_name("position of the switch", str(position), get_args(Switch), key="switch")
-        self._settings.switch = position
+        self._settings.switch = checked_switch(position)
 
     def set_drive(self, bias: Array, embedding: Array | float = 0.0) -> None:
         """Set the static DAC volts; what was never recorded with them is refused when it is read."""
-        self._settings.set_drive(bias, embedding)
+        self._settings.set_drive(*checked_drive(self.capabilities, bias, embedding))
 
     def read(
         self, condition: Array, *, trials: int = 1, samples: int | None = None, pulse: Pulse | None = None
@@ -228,8 +236,11 @@ class RecordedBench:
         Raises:
             InputError: it was never called so, or not as often; says what the nearest call had different.
         """
-        length = self.capabilities.samples if samples is None else samples
-        return self._find("read", self._settings.reading(condition, trials, length, pulse))[0]
+        facts = self.capabilities
+        length = facts.samples if samples is None else count("samples", samples)
+        volts = array("condition", condition, (None, facts.channels))
+        asked = self._settings.reading(volts, count("trials", trials), length, checked_pulse(pulse))
+        return self._find("read", asked)[0]
 
     def read_chain(
         self, condition: Array, carriers: NDArray[np.intp], gain: Array, *, trials: int = 1
@@ -239,7 +250,11 @@ class RecordedBench:
         Raises:
             InputError: it was never called so, or not as often; says what the nearest call had different.
         """
-        return self._find("read_chain", self._settings.chain(condition, carriers, gain, trials))
+        volts = array("condition", condition, (None, None, self.capabilities.channels))
+        cells = checked_carriers(self.capabilities, carriers)
+        gains = array("gain", gain, cells.shape)
+        asked = self._settings.chain(volts, cells, gains, count("trials", trials))
+        return self._find("read_chain", asked)
 
     def wait(self, seconds: float) -> None:
         """Let time pass, as it did where the session waited as long.
@@ -247,8 +262,7 @@ class RecordedBench:
         Raises:
             InputError: negative or not finite.
         """
-        if not 0 <= seconds < np.inf:
-            raise InputError("must be a time, not negative", key="wait", got=seconds)
+        seconds = number("wait", seconds, 0.0, unit="s")
         same = [span for span in self._session.waitings if span.what == seconds]
         self._pass("wait", seconds, same or [Span(seconds, 0.0, seconds)])
 

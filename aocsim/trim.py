@@ -6,12 +6,16 @@ Three of them, in this order:
    fixed point moves by 2u/(1 - alpha') between drives +u and -u. The offset o drops out of the difference, and its
    own part of the mean is the first guess of the offset. A loop that is as slow as 1 - alpha = 0.008 could run away
    before it is trimmed: the first look is taken at less relaxation, where an error of a per cent does no harm.
-2. *Offsets*, with the program loaded, since darkness depends on it, and in closed loop, where they show amplified
-   by 1/(1 - alpha). All fixed points are brought to 0 V by Newton's method on the bias,
+2. *Offsets*, with the program loaded, since darkness depends on it. All fixed points are brought to 0 V by Newton's
+   method on the bias,
 
    .. math:: \delta b = -\,[\mathrm{diag}(1-\alpha)\,(I - J)]\;\bar z
 
-   with J the ideal network's jacobian at rest: an error of alpha does not move a fixed point that is at 0 V.
+   with J the ideal network's jacobian at rest: an error of alpha does not move a fixed point that is at 0 V. So
+   the loop is relaxed by no more than 0.8 meanwhile. More would amplify the offsets, but with them the flicker that
+   hides them; and close to alpha = 1 the loop of a badly known machine is far from the ideal one, or has no stable
+   rest at all. Where the method does not converge, it goes on at less alpha still. Then solves are averaged until
+   their standard error is well below 0.1 mV, or the time for it on the bench is up; what it came to is in the cost.
 3. *At the operating point*: other noise samples run through the machine, and at every diffusion step the bias volts
    of all channels are corrected by the mean error that was read.
 """
@@ -26,7 +30,7 @@ from numpy.typing import NDArray
 
 from aocsim.diffusion.operator import BlockOperator
 from aocsim.errors import PhysicsError
-from aocsim.instrument import Instrument, Reading
+from aocsim.instrument import Instrument
 from aocsim.program import Program
 
 Array = NDArray[np.float64]
@@ -40,12 +44,18 @@ ALPHA_TRIALS = 4
 ALPHA_ROUNDS = 2  # at the wanted alpha, after the gentle one
 MISSED = 0.1  # of 1 - alpha, at least ten steps: a channel that the last look finds further off has run away before
 OFFSET_TRIALS = 8
-OFFSET_TRIALS_AT_LESS_ALPHA = 32
 OFFSET_ROUNDS = 6  # that a machine takes whose parts are as well known as usual
-MOST_ROUNDS = 24  # a badly known machine goes there in small steps
+OFFSET_TARGET = 1e-4  # V: what the trim promises, or says that it has missed
+PRECISE = 3e-5  # V rms: standard error that it averages for
+MORE_TRIALS = 4  # times as many from one look to the next
+MOST_AT_ONCE = 512  # solves of one reading, for the memory's sake
+OFFSET_TIME = 2.0  # s on the bench, after which solves are no longer averaged over more than the first few
+PATIENCE = 4  # looks within which the corrections must have halved
 FOUND = 5e-5  # V rms: corrections below this need not be told from noise
 NOISY = 3.0  # standard errors: corrections below this cannot
-REST_CEILINGS = (1.0, 0.9, 0.8, 0.5, 0.0)
+GIVEN_UP = 5e-3  # V rms: corrections that stay above this are no matter of noise
+SLOW = 1.0  # s, of one reading: from here on drift within it is worth a word
+REST_CEILINGS = (0.8, 0.5, 0.0)
 REST_MARGIN = 0.4  # of the slowest channel's own rate: a loop that is slower does not settle within a record
 CHAIN_ROUNDS = 2
 LOST = (
@@ -63,12 +73,14 @@ class Cost:
         seconds: on the bench's clock, loading of weights included.
         left: root mean square of the last correction over the channels, in the trim's unit: a bound for what the
             trim left behind.
+        reached: whether the trim has come as close as it promises; false where noise or drift would not let it.
     """
 
     name: str
     solves: int
     seconds: float
     left: float
+    reached: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +152,7 @@ def trim_alpha(bench: Instrument, wanted: Array) -> tuple[Array, Array, Cost]:
     setting = np.clip(wanted / gain, 0.0, 1.0)
     left = math.nan
     for _ in range(ALPHA_ROUNDS):
+        before = bench.clock
         arrived, offset = _alpha_of(bench, setting, wanted, bias)
         solves += 2 * ALPHA_TRIALS
         bias = -offset
@@ -154,7 +167,7 @@ def trim_alpha(bench: Instrument, wanted: Array) -> tuple[Array, Array, Cost]:
     if not abs(error[worst]) <= allowed[worst]:
         raise PhysicsError(
             f"alpha trim: channel {worst} does not come to its alpha of {wanted[worst]:.5g}, it was last seen "
-            f"{error[worst]:+.2g} off"
+            f"{error[worst]:+.2g} off{_slowly(bench.clock - before)}"
         )
     return setting, bias, Cost("alpha", solves, bench.clock - began, left)
 
@@ -183,15 +196,20 @@ def _alpha_of(bench: Instrument, setting: Array, expected: Array, bias: Array) -
             f"alpha trim: channel {worst} would take {slowest * SETTLED_CONSTANTS:.3g} s to settle at its alpha of "
             f"{expected[worst]:.8g}"
         )
-    reading = bench.read(np.stack([high, low]), trials=ALPHA_TRIALS, samples=max(facts.samples, length))
-    up, down = reading.tail(AVERAGED)
+    # high, low, low, high: what drifts steadily drops out of the difference
+    order = np.arange(2 * ALPHA_TRIALS) % 4
+    is_high = (order == 0) | (order == 3)
+    before = bench.clock
+    reading = bench.read(np.where(is_high[:, None], high, low), samples=max(facts.samples, length))
+    ends = reading.tail(AVERAGED)
+    up, down = ends[is_high].mean(axis=0), ends[~is_high].mean(axis=0)
     moved, asked = up - down, high - low
     if np.any(moved < LOST * asked / relaxed) or np.any(moved > 10 * asked / relaxed):
         ratio = moved * relaxed / asked
         worst = int(np.argmax(np.abs(np.log(np.maximum(ratio, 1e-6)))))
         raise PhysicsError(
             f"alpha trim: channel {worst} moves {ratio[worst]:.3g} times as far as its alpha of "
-            f"{expected[worst]:.5g} says"
+            f"{expected[worst]:.5g} says{_slowly(bench.clock - before)}"
         )
     open_gain = asked / moved
     return 1.0 - open_gain, (up + down) / 2 * open_gain - (high + low) / 2
@@ -217,10 +235,10 @@ def trim_offsets(
         loaded: whether the program's weights are loaded already.
 
     Returns:
-        bias (n,) V and the cost.
+        bias (n,) V and the cost, which says whether 0.1 mV have been reached.
 
     Raises:
-        PhysicsError: fixed points that do not come to rest at 0 V.
+        PhysicsError: fixed points that come nowhere near rest at 0 V.
     """
     began, solves = bench.clock, 0
     facts, channels = bench.capabilities, program.channel_of_unit
@@ -230,44 +248,106 @@ def trim_offsets(
     gradient = np.zeros((facts.channels, facts.channels))
     at_rest = operator.jacobian(np.zeros((1, operator.matrix.shape[0])))[0]
     gradient[np.ix_(channels, channels)] = (1.0 - program.alpha[channels])[:, None] * at_rest
-    step = np.zeros(facts.channels)
     highest = _steady_alpha(program.alpha, gradient)
-    size = 0.0
-    for ceiling in (min(GENTLE, highest), highest):
-        arrives = np.minimum(program.alpha, ceiling)
+    for ceiling in (one for one in REST_CEILINGS if one <= highest):
         bench.set_gains(np.minimum(alpha, ceiling), program.beta)
-        # less alpha amplifies less, which more trials have to make up for
-        trials = OFFSET_TRIALS if highest == 1.0 else OFFSET_TRIALS_AT_LESS_ALPHA
-        newton = np.diag(1.0 - arrives) - gradient
-        for _ in range(MOST_ROUNDS):
-            applied = facts.applied(bias)
-            bench.set_drive(applied)
-            reading = bench.read(np.zeros((1, facts.channels)), trials=trials)
-            solves += trials
-            step = newton @ reading.mean[0]
-            bias, size = applied - step, _rms(step)
-            if size <= max(FOUND, NOISY * _rms(np.sqrt(newton**2 @ _standard_error(reading) ** 2))):
-                break
-        else:
-            worst = int(np.argmax(np.abs(step)))
-            raise PhysicsError(
-                f"offset trim: the fixed points do not come to rest at 0 V, the last correction of channel {worst} "
-                f"was {step[worst] * 1e3:.3g} mV"
-            )
+        newton = np.diag(1.0 - np.minimum(program.alpha, ceiling)) - gradient
+        found = _brought_to_rest(bench, newton, bias)
+        bias, solves = found.bias, solves + found.solves
+        if found.at_rest:
+            break
+    size = _rms(found.step)
+    if not found.at_rest and size > GIVEN_UP:
+        worst = int(np.argmax(np.abs(found.step)))
+        raise PhysicsError(
+            f"offset trim: the fixed points do not come to rest at 0 V, the last correction of channel {worst} "
+            f"was {found.step[worst] * 1e3:.3g} mV{_slowly(found.seconds)}"
+        )
     bench.set_gains(alpha, program.beta)
     bench.set_drive(bias)
-    return bias, Cost("offset", solves, bench.clock - began, size)
+    reached = found.error <= OFFSET_TARGET and size <= max(OFFSET_TARGET, NOISY * found.error)
+    return bias, Cost("offset", solves, bench.clock - began, size, reached)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rest:
+    """Where Newton's method has come to.
+
+    Attributes:
+        bias: (n,) V.
+        step: (n,) V, the last correction, which is in it.
+        error: V, standard error of that, rms over the channels.
+        at_rest: whether it cannot be told from noise.
+        solves: number of solves.
+        seconds: on the bench's clock, of the last reading.
+    """
+
+    bias: Array
+    step: Array
+    error: float
+    at_rest: bool
+    solves: int
+    seconds: float
+
+
+def _brought_to_rest(bench: Instrument, newton: Array, bias: Array) -> _Rest:
+    """Newton's method on the bias: few solves while it is far off, then as many as tell what is left from noise.
+
+    Args:
+        bench: with the gains that `newton` stands for.
+        newton: (n, n) from a fixed point to the drive that takes it to 0 V.
+        bias: (n,) V, where to start.
+    """
+    facts, began = bench.capabilities, bench.clock
+    count, solves, sizes = OFFSET_TRIALS, 0, list[float]()
+    while True:
+        applied, before = facts.applied(bias), bench.clock
+        bench.set_drive(applied)
+        steps = _solved(bench, count) @ newton.T
+        step, error = steps.mean(axis=0), _rms(steps.std(axis=0, ddof=1)) / math.sqrt(count)
+        bias, solves, seconds = applied - step, solves + count, bench.clock - before
+        sizes.append(_rms(step))
+        at_rest = sizes[-1] <= max(FOUND, NOISY * error)
+        rest = _Rest(bias, step, error, at_rest, solves, seconds)
+        if at_rest:
+            # in steps, so that what an earlier look's noise has put into the bias is no larger than this one's
+            wanted = min(math.ceil(count * (error / PRECISE) ** 2), MORE_TRIALS * count)
+            wanted = min(wanted, int((OFFSET_TIME - (bench.clock - began)) / seconds * count))
+            if wanted <= count:
+                return rest
+            count = wanted
+        elif len(sizes) > PATIENCE and sizes[-1] > sizes[-1 - PATIENCE] / 2:
+            return (
+                rest  # the loop is not the one that Newton's matrix is of, or drifts faster than it is read
+            )
+
+
+def _solved(bench: Instrument, count: int) -> Array:
+    """Read-outs of `count` solves without any drive but the bias, (count, n) V.
+
+    Each one is a condition of its own: the host takes it over before the next, so that flicker is independent even
+    where trials follow back-to-back.
+    """
+    found, facts = list[Array](), bench.capabilities
+    for first in range(0, count, MOST_AT_ONCE):
+        reading = bench.read(np.zeros((min(MOST_AT_ONCE, count - first), facts.channels)))
+        start, stop = reading.window
+        found.append(reading.voltage[:, 0, start : stop + 1].mean(axis=1))
+    return np.concatenate(found)
+
+
+def _slowly(seconds: float) -> str:
+    """What to say of a reading that took so long that offsets have drifted in it; nothing where it did not."""
+    if seconds < SLOW:
+        return ""
+    return (
+        f"; a reading took {seconds:.3g} s on the bench, in which offsets drift: let solves follow more closely "
+        "(timeline.trial_spacing, parts.slm.flicker_correlation_time, parts.digitiser.transfer_time and rearm_time)"
+    )
 
 
 def _rms(values: Array) -> float:
     return float(np.sqrt(np.mean(values**2)))
-
-
-def _standard_error(reading: Reading) -> Array:
-    """Of the mean over trials of the first condition, (n,) V."""
-    first, last = reading.window
-    trials = reading.voltage[0, :, first : last + 1].mean(axis=1)
-    return np.asarray(trials.std(axis=0, ddof=1) / math.sqrt(len(trials)))
 
 
 def _steady_alpha(alpha: Array, gradient: Array) -> float:

@@ -7,9 +7,16 @@ u are the transimpedance amplifiers' voltages (the 1/n beside beta in the machin
 split), G a fixed electrical gain, kappa_j the closed-loop gain of each
 channel. Both gains are set by digital potentiometers of finite resolution.
 
-With time t since the machine was calibrated kappa_j and o_j walk at random: kappa_j (1 + d_kappa W_j(t)) and
-o_j + d_o W'_j(t), with W and W' independent Wiener processes of each channel, so that the deviations have the standard
-deviations d_kappa sqrt(t) and d_o sqrt(t).
+With time t since the machine was switched on they walk at random, by independent Wiener processes W, W' and W'' of
+each channel:
+
+.. math:: \kappa_j\,e^{d_\kappa W_j(t) - d_\kappa^2 t/2}, \qquad o_j + d_o W'_j(t), \qquad
+    \alpha_j\,e^{d_\alpha W''_j(t) - d_\alpha^2 t/2}
+
+Gains are ratios of resistances: their logarithms walk, so that no gain changes its sign however long the machine is
+left, and their means stay. Small deviations have the standard deviations d_kappa sqrt(t), d_o sqrt(t) and
+d_alpha sqrt(t). d_alpha is the least of them: alpha is set by a divider whose resistors are of one kind and one
+temperature and drift together, while beta is a gain that nothing tracks.
 """
 
 from __future__ import annotations
@@ -36,6 +43,7 @@ ENTRIES = {
     "offset_per_beta": EntrySpec("volt", per=("machine", "channel")),
     "gain_drift": EntrySpec("1/second**0.5"),
     "offset_drift": EntrySpec("volt/second**0.5"),
+    "alpha_drift": EntrySpec("1/second**0.5"),
 }
 
 
@@ -54,6 +62,7 @@ class Gains:
         offset_per_beta: o'_j, (n,) V for each unit of beta.
         gain_drift: d_kappa, 1/sqrt(s), random walk of each channel's kappa_j, relative.
         offset_drift: d_o, V/sqrt(s), random walk of each channel's o_j.
+        alpha_drift: d_alpha, 1/sqrt(s), random walk of the alpha that arrives in each channel, relative.
     """
 
     electrical_gain: float
@@ -66,6 +75,7 @@ class Gains:
     offset_per_beta: Array
     gain_drift: float
     offset_drift: float
+    alpha_drift: float
 
     @classmethod
     def build(cls, part: AsBuilt) -> Gains:
@@ -81,6 +91,7 @@ class Gains:
             offset_per_beta=part.array("offset_per_beta", "channel"),
             gain_drift=part.scalar("gain_drift"),
             offset_drift=part.scalar("offset_drift"),
+            alpha_drift=part.scalar("alpha_drift"),
         )
 
     def as_known(self, known: Known) -> Gains:

@@ -39,6 +39,7 @@ ENTRIES = {
     "alpha_gain": EntrySpec("dimensionless", per=("machine", "channel")),
     "gain_drift": EntrySpec("1/second**0.5"),
     "offset_drift": EntrySpec("volt/second**0.5"),
+    "alpha_drift": EntrySpec("1/second**0.5"),
     "kept_scaling_second_order": _KEPT_NUMBERS,
     "kept_readout_dc_offset": _KEPT_VOLTS,
     "kept_readout_linear_offset": _KEPT_VOLTS,
@@ -68,4 +69,5 @@ def build(part: AsBuilt) -> Gains:
         offset_per_beta=node_offset(part.profile("linear_offset"), scaling, ratio),
         gain_drift=part.scalar("gain_drift"),
         offset_drift=part.scalar("offset_drift"),
+        alpha_drift=part.scalar("alpha_drift"),
     )

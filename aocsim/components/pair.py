@@ -100,8 +100,8 @@ class DifferentialPair:
         swing: I_EE R_L, (n,) V: the output's saturation level.
         input_attenuation: a, (n,) V/V from node to base.
         input_offset: V_os, (n,) V at the base.
-        degeneration: k = I_EE R_E / 2 V_T, of the mean pair (mismatch of I_EE changes the swing; its effect
-            on k is of second order).
+        tail_mismatch: (n,), I_EE of each channel's pair over that of the mean pair.
+        degeneration: k = I_EE R_E / 2 V_T, of the mean pair.
         feedthrough: g, V/V, linear path beside the pair.
         junction_temperature: T, K, in a room at the reference temperature.
         reference_temperature: room temperature at which all of these values hold, K.
@@ -111,6 +111,7 @@ class DifferentialPair:
     swing: Array
     input_attenuation: Array
     input_offset: Array
+    tail_mismatch: Array
     degeneration: float
     feedthrough: float
     junction_temperature: float
@@ -121,12 +122,13 @@ class DifferentialPair:
     def build(cls, part: AsBuilt) -> DifferentialPair:
         """Draw the pairs of one machine."""
         temperature = part.scalar("junction_temperature")
-        tail = float(part.nominal("tail_current"))
+        nominal, tail = float(part.nominal("tail_current")), part.array("tail_current", "channel")
         return cls(
-            swing=part.array("tail_current", "channel") * part.array("load_resistance", "channel"),
+            swing=tail * part.array("load_resistance", "channel"),
             input_attenuation=part.array("input_attenuation", "channel"),
             input_offset=part.array("input_offset", "channel"),
-            degeneration=tail * part.scalar("emitter_resistance") / (2 * thermal_voltage(temperature)),
+            tail_mismatch=tail / nominal,
+            degeneration=nominal * part.scalar("emitter_resistance") / (2 * thermal_voltage(temperature)),
             feedthrough=part.scalar("feedthrough"),
             junction_temperature=temperature,
             reference_temperature=part.scalar("reference_temperature"),
@@ -164,12 +166,18 @@ class DifferentialPair:
         return _table(self.degeneration, bypass / float((self.input_attenuation * self.swing).mean()))
 
     def stage(self) -> Elementwise:
-        """z [V] -> v [V], equation (2); the feedthrough scales with a channel's swing and attenuation."""
-        two_vt = 2 * thermal_voltage(self.junction_temperature)
+        """z [V] -> v [V], equation (2); the feedthrough scales with a channel's swing and attenuation.
+
+        All channels share the law of the mean pair. A channel's own degeneration k_j, which goes with its tail
+        current, stretches its input by (1 + k_j)/(1 + k): slope and saturation are its own, the bend between them is
+        the mean pair's.
+        """
+        stretch = (1 + self.degeneration * self.tail_mismatch) / (1 + self.degeneration)
+        knee = 2 * thermal_voltage(self.junction_temperature) * stretch
         return Elementwise(
             self.law(),
-            gain_in=self.input_attenuation / two_vt,
-            offset_in=self.input_offset / two_vt,
+            gain_in=self.input_attenuation / knee,
+            offset_in=self.input_offset / knee,
             gain_out=self.swing,
         )
 

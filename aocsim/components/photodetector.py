@@ -4,7 +4,8 @@ White input-referred current noise, one-sided (J. G. Graeme, *Photodiode Amplifi
 
 .. math:: S_i = 2 q I + 4 k T / R_f + i_n^2 + (e_n / R_f)^2                                                (1)
 
-Beside it the amplifier's voltage noise acts on the input capacitance, e_n^2 (2 pi f C)^2, which rises with f.
+Beside it the amplifier's voltage noise acts on all capacitance at its summing node, that of the feedback included,
+e_n^2 (2 pi f C)^2, which rises with f.
 Behind the amplifier's own second-order (Butterworth) response at f_T and the loop's node pole at f_n it leaves
 
 .. math:: \sigma^2 = (R_f\,2\pi C e_n)^2 \int_0^\infty \frac{f^2}{1 + (f/f_n)^2}\frac{df}{1 + (f/f_T)^4}   (2)

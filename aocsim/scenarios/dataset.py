@@ -12,6 +12,8 @@ from aocsim.provenance import commit, machine_record, versions
 from aocsim.record import Variables, assemble
 from aocsim.scenarios.sample import Run, Setup
 from aocsim.scenarios.summary import Comparison
+from aocsim.scenarios.trimming import rooms_differ
+from aocsim.trim import OFFSET_TARGET
 
 if TYPE_CHECKING:
     import xarray
@@ -28,6 +30,7 @@ def notes_of(setup: Setup, run: Run, comparison: Comparison) -> list[str]:
             f"trimmed on the bench, medians left over the used channels: offsets "
             f"{summary['offset_left_v_median'] * 1e3:.2g} mV, alpha {summary['alpha_left_median']:.1g}"
         ]
+        out += _missed(run, summary["offset_left_v_median"])
     out += [
         f"the {cost.name} trim took {cost.seconds:.3g} s on the bench, {cost.solves} solves"
         for cost in run.trims.costs
@@ -40,9 +43,9 @@ def notes_of(setup: Setup, run: Run, comparison: Comparison) -> list[str]:
     room = setup.scenario.environment
     if room.hours_since_trim:
         out.append(
-            f"the first sample begins {room.hours_since_trim:g} h after the trims; gains and offsets drift"
+            f"the first sample begins {room.hours_since_trim:g} h after the trims; gains, offsets and alpha drift"
         )
-    if room.temperature != room.temperature_at_trim:
+    if rooms_differ(setup):
         here, there = (
             "the sheets' temperature" if t is None else f"{t:.2f} K"
             for t in (room.temperature, room.temperature_at_trim)
@@ -67,6 +70,26 @@ def notes_of(setup: Setup, run: Run, comparison: Comparison) -> list[str]:
             "window opens"
         )
     return out
+
+
+def _missed(run: Run, left: float) -> list[str]:
+    """A note where an offset trim has not come to what it promises.
+
+    Args:
+        run: with its trims.
+        left: V, median over the used channels, as seen from inside.
+    """
+    costs = [cost for cost in (*run.trims.costs, *run.tended.costs) if cost.name == "offset"]
+    missed = [cost for cost in costs if not cost.reached]
+    if not missed and left <= OFFSET_TARGET:
+        return []
+    worst = max(missed or costs, key=lambda cost: cost.left)
+    which = f"{len(missed)} of {len(costs)} offset trims" if len(costs) > 1 and missed else "the offset trim"
+    return [
+        f"{which} missed the target of {OFFSET_TARGET * 1e3:g} mV: {left * 1e3:.2g} mV are left after the first, the "
+        f"last correction was {worst.left * 1e3:.2g} mV rms; noise or drift did not let it come closer in the time "
+        "that a trim may take"
+    ]
 
 
 def dataset_of(setup: Setup, run: Run, comparison: Comparison, wall_seconds: float) -> xarray.Dataset:
@@ -206,14 +229,19 @@ def _program_variables(setup: Setup, run: Run) -> Variables:
             "1",
             "commanded modulator weight, grey level over the highest",
         ),
-        "alpha": (("channel",), program.alpha, "1", "relaxation as set"),
+        "alpha": (("channel",), program.alpha, "1", "relaxation that the program wants to arrive"),
         "channel_of_unit": (
             ("unit",),
             program.channel_of_unit.astype(np.int32),
             "1",
             "channel of each network unit",
         ),
-        "alpha_setting": (("channel",), run.trims.alpha, "1", "relaxation as the trim has set it"),
+        "alpha_setting": (
+            ("channel",),
+            run.trims.alpha,
+            "1",
+            "relaxation that is set for it, as the trim has found",
+        ),
         "bias": (
             ("sample", "channel"),
             run.tended.bias,
@@ -254,7 +282,12 @@ def _timeline_variables(setup: Setup) -> Variables:
             ("step",),
             np.array(setup.schedule.step_latency),
             "s",
-            "from the first DAC update to the last record on the host",
+            "from the first DAC update to the "
+            + (
+                "value that the first trial's memory holds"
+                if setup.scenario.timeline.memory == "sample_and_hold"
+                else "last record on the host"
+            ),
         ),
     }
 

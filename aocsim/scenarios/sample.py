@@ -18,11 +18,19 @@ from aocsim.diffusion.operator import BlockOperator
 from aocsim.errors import InputError, ResourceError
 from aocsim.experiment import SOLVES_PER_BLOCK, Experiment, Measured
 from aocsim.library import Library
-from aocsim.live import Live
+from aocsim.live import LONGEST, Live
 from aocsim.machine import Machine
 from aocsim.memory import AnalogMemory
 from aocsim.scenarios.schema import Scenario
-from aocsim.scenarios.trimming import Tended, attend, left_by, settings_of, threads_of, trim
+from aocsim.scenarios.trimming import (
+    SECONDS_PER_HOUR,
+    Tended,
+    attend,
+    left_by,
+    settings_of,
+    threads_of,
+    trim,
+)
 from aocsim.seeds import stream
 from aocsim.spec import MachineSpec
 from aocsim.timeline import Schedule, schedule
@@ -140,6 +148,7 @@ def prepare(scenario: Scenario, library: Library) -> Setup:
         trial_spacing=spacing_of(Live.of(machine, scenario.seed), scenario.timeline.trial_spacing),
         memory=scenario.timeline.memory,
     )
+    check_clock(scenario, plan)
     return Setup(scenario, spec, machine, trim_machine, network, operator, compiled, plan)
 
 
@@ -163,6 +172,30 @@ def with_record(machine: Machine, scenario: Scenario) -> Machine:
             allowed=f"at least one multiple of {1e6 / digitiser.sample_rate:.4g} us",
         )
     return replace(machine, digitiser=changed)
+
+
+def check_clock(scenario: Scenario, plan: Schedule) -> None:
+    """Refuse, before anything is computed, what lasts longer than the bench's clock goes.
+
+    Raises:
+        InputError: names what makes it so long.
+    """
+    trims = solves_of(scenario) - scenario.samples * scenario.trials * scenario.diffusion.steps
+    chained = scenario.timeline.memory == "sample_and_hold"
+    # a trim's solve takes no longer than one of a sample
+    solve = plan.period / (scenario.trials * (1 if chained else scenario.diffusion.steps))
+    waiting = SECONDS_PER_HOUR * scenario.environment.hours_since_trim
+    spacing = scenario.timeline.trial_spacing
+    total = waiting + plan.run_duration(scenario.samples) + trims * solve
+    if total >= LONGEST:
+        raise InputError(
+            f"the run would last {total:.3g} s on the bench's clock, {waiting:.3g} s of it before the first sample "
+            "(environment.hours_since_trim), the rest by the solves' spacing and their number (samples, trials, "
+            "diffusion.steps)",
+            key="timeline.trial_spacing",
+            got="the shortest possible" if spacing is None else f"{spacing:.6g} s",
+            allowed=f"less than {LONGEST:.4g} s in all",
+        )
 
 
 def check_memory(scenario: Scenario, machine: Machine, network: Network) -> None:

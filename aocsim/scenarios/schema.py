@@ -134,7 +134,7 @@ class Environment(_Table):
     Attributes:
         temperature: of the room while the samples are taken, kelvin; None is what the sheets refer to.
         temperature_at_trim: of the room during the trims, likewise.
-        hours_since_trim: hours between the trims and the first sample, in which gains and offsets drift.
+        hours_since_trim: hours between the trims and the first sample, in which gains, offsets and alpha drift.
     """
 
     temperature: Annotated[float | None, _quantity("kelvin", 1.0, 1e4)] = None

@@ -93,7 +93,7 @@ def attend(setup: Setup, trims: Trims, bench: Instrument) -> Tended:
     scenario, plan, count = setup.scenario, setup.schedule, setup.scenario.samples
     settings, room = scenario.compile, scenario.environment
     interval = settings.offset_trim_interval
-    alone = room.hours_since_trim > 0 or room.temperature != room.temperature_at_trim
+    alone = room.hours_since_trim > 0 or rooms_differ(setup)
     if settings.trims == "none" or alone:
         first = bench.clock + SECONDS_PER_HOUR * room.hours_since_trim
         begun = np.asarray(first + np.arange(count) * plan.period, dtype=float)
@@ -117,6 +117,15 @@ def attend(setup: Setup, trims: Trims, bench: Instrument) -> Tended:
     return Tended(begun, bias, tuple(costs))
 
 
+def rooms_differ(setup: Setup) -> bool:
+    """Whether the machine is used at another temperature than it was trimmed at; None may stand for either."""
+    used, trimmed = (
+        (machine.pair.reference_temperature, machine.led.reference_temperature)
+        for machine in (setup.machine, setup.trim_machine)
+    )
+    return used != trimmed
+
+
 def left_by(setup: Setup, trims: Trims, clock: float) -> dict[str, Array]:
     """What the trims have left where they were made, seen from inside the machine, which no instrument can."""
     machine, program, scenario = setup.trim_machine, setup.compiled.program, setup.scenario
@@ -126,5 +135,5 @@ def left_by(setup: Setup, trims: Trims, clock: float) -> dict[str, Array]:
     offset = np.atleast_2d(electronics.offset)[0] + trims.bias
     return {
         "offset_left": reaching_at_rest(machine, program, offset),
-        "alpha_left": electronics.alpha - program.alpha,
+        "alpha_left": np.atleast_2d(electronics.alpha)[0] - program.alpha,
     }

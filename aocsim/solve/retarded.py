@@ -158,7 +158,7 @@ def characteristic(matrices: tuple[Array, Array], lags: tuple[float, ...], s: Co
     return np.asarray(out)
 
 
-GRID = 120  # frequencies to begin with, over all decades that matter
+GRID = 40  # frequencies to begin with, over all decades that matter
 LARGEST_TURN = np.pi / 4  # of the determinant between neighbouring frequencies, by its derivative at both
 REFINEMENTS = 40
 

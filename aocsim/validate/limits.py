@@ -57,6 +57,7 @@ DEAD_TIME = 20e-9  # s, the largest that is reported
 PAIR_OFFSET = (
     1e-3 / 0.4415
 )  # V at the node that act as 1 mV at the bases, behind the attenuation of the sheet `pair`
+RANGE, RAILS = (-1.67, 2.26), (-3.3, 2.85)  # V, as the sheet `node`
 PAIR_CURRENT, STRUCTURE = 0.015, 0.025
 
 
@@ -167,7 +168,8 @@ def bench_of(setting: Setting) -> Bench:
         name = f"{setting.machine}, serial {setting.serial}"
         twin = Twin(measurement_of(setting.spec(), setting.serial, name)[0])
     spec = _quiet(twin.spec(library=library))
-    machine = Machine.build(spec, None)
+    # one thing at a time: the amplifier saturates where that is what is looked at
+    machine = replace(Machine.build(spec, None), node=SummingNode(*RANGE, -np.inf, np.inf))
     network = load_network(library.model_path("heart").with_suffix(".nc"))
     operator = BlockOperator.from_network(network, 1 / STEPS)
     volts = machine.pair.knee
@@ -221,7 +223,7 @@ def _static(
 
 
 def _saturating(machine: Machine, bench: Bench, size: float) -> Machine:
-    node = SummingNode(*(end / size for end in (-1.67, 2.26, -3.3, 2.85)))
+    node = SummingNode(*(end / size for end in (*RANGE, *RAILS)))
     return replace(machine, node=node)
 
 
@@ -298,8 +300,8 @@ def effects() -> tuple[Effect, ...]:
     """All that the published twin leaves out and this simulator has."""
     return (
         Effect(
-            "saturation", "saturation of the node amplifier", "signal over the linear range of the sheet", "of the "
-            "signal", 1.0, partial(_static, _saturating, True)
+            "saturation", "node amplifier's linear range smaller by this factor", "the range of the sheet node", "x",
+            1.0, partial(_static, _saturating, True)
         ),
         Effect("flicker", "flicker of the modulators, one trial", "sheet slm", "rad", 0.015, _flickering),
         Effect(

@@ -80,10 +80,11 @@ def test_published_offsets_and_scaling_over_serials(machine_of):
 
 
 def test_published_drift_of_an_hour(machine_of):
-    """Random walk: 0.3 % of gain and 1 mV of offset in an hour, twice that in four; nothing on ideal parts."""
+    """Random walk: 0.3 % of gain, 1 mV of offset, 1e-5 of alpha in an hour, twice that in four; none on ideal parts."""
     gains, ideal = machine_of("aoc48", serial=1).gains, machine_of("ideal48", serial=1).gains
     for hours in (1, 4):
         root = np.sqrt(3600.0 * hours)
         assert gains.gain_drift * root == pytest.approx(0.3e-2 * np.sqrt(hours), rel=1e-12)
         assert gains.offset_drift * root == pytest.approx(1e-3 * np.sqrt(hours), rel=1e-12)
-    assert ideal.gain_drift == ideal.offset_drift == 0
+        assert gains.alpha_drift * root == pytest.approx(1e-5 * np.sqrt(hours), rel=1e-12)
+    assert ideal.gain_drift == ideal.offset_drift == ideal.alpha_drift == 0

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.integrate import quad
 
+from aocsim.compose import Electronics, compose, electronics_of
 from aocsim.live import CORRELATION_AT_GRID, Drift, FlickerProcess, Live, flicker_correlation
+from aocsim.program import Program
 
 TAU = 200e-6
 FRAME = 16.7e-3
@@ -109,12 +111,11 @@ def test_a_correlation_time_of_zero_makes_every_solve_its_own():
 
 
 def test_drift_is_a_wiener_process():
-    """Variance t, increments independent: 40 seeds x 96 channels against chi-squared limits."""
+    """Variance t, increments independent: 40 seeds x 144 walks against chi-squared limits."""
     times = np.array([1.0, 10.0, 3600.0, 3601.0, 100_000.0])
     paths = []
     for seed in range(40):
-        gain, offset = Drift(seed, 48, 1.0, 1.0).at(times)
-        paths.append(np.concatenate([gain, offset], axis=1))
+        paths.append(Drift(seed, 48, 1.0, 1.0, 1.0).walks(times))
     walk = np.concatenate(paths, axis=1)
     steps = np.diff(np.concatenate([np.zeros((1, walk.shape[1])), walk]), axis=0)
     normal = steps / np.sqrt(np.diff(np.concatenate([[0.0], times])))[:, None]
@@ -128,29 +129,78 @@ def test_drift_is_a_wiener_process():
 @settings(max_examples=20)
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=4))
 def test_drift_is_a_function_of_the_clock(times):
-    drift = Drift(9, 3, 1e-4, 1e-5)
-    gain, offset = drift.at(times)
+    drift = Drift(9, 3, 1e-4, 1e-5, 1e-6)
+    together = drift.at(times)
     for k, instant in enumerate(times):
-        one, two = drift.at([instant])
-        np.testing.assert_array_equal(one[0], gain[k])
-        np.testing.assert_array_equal(two[0], offset[k])
+        alone = drift.at([instant])
+        for name in ("gain", "offset", "alpha"):
+            np.testing.assert_array_equal(getattr(alone, name)[0], getattr(together, name)[k])
 
 
 def test_drift_starts_at_nothing_and_refuses_times_outside_its_range():
-    gain, offset = Drift(9, 3, 1.0, 1.0).at([0.0])
-    assert not gain.any() and not offset.any()
+    start = Drift(9, 3, 1.0, 1.0, 1.0).at([0.0])
+    assert np.all(start.gain == 1) and np.all(start.alpha == 1) and not start.offset.any()
     for instant in (-1.0, 2.0**33, np.nan):
         with pytest.raises(ValueError, match="clock"):
             Drift(9, 3, 1.0, 1.0).at([instant])
 
 
 def test_drift_of_the_sheet_after_an_hour(machine_of):
-    """0.3 % and 1 mV rms after an hour, over 40 seeds x 48 channels."""
+    """0.3 %, 1 mV and 1e-5 rms after an hour, over 40 seeds x 48 channels."""
     machine = machine_of("aoc48", 1)
     found = [Live.of(machine, seed).drift.at([3600.0]) for seed in range(40)]
-    gain, offset = np.array([g for g, _ in found]), np.array([o for _, o in found])
-    assert gain.std() == pytest.approx(3e-3, rel=0.06)
-    assert offset.std() == pytest.approx(1e-3, rel=0.06)
+    for name, expected in (("gain", 3e-3), ("offset", 1e-3), ("alpha", 1e-5)):
+        assert np.array([getattr(one, name) for one in found]).std() == pytest.approx(expected, rel=0.06), (
+            name
+        )
+
+
+@pytest.mark.parametrize("hours", [1.0, 100.0, 1e5])
+def test_a_gain_keeps_its_sign_and_its_mean_however_long_it_drifts(machine_of, hours):
+    """exp(d W - d^2 t/2): its logarithm is Gaussian of deviation d sqrt(t), its mean 1; at 1e5 h d sqrt(t) = 0.95."""
+    machine = machine_of("aoc48", 1)
+    found = np.array([Live.of(machine, seed).drift.at([3600.0 * hours]).gain for seed in range(40)])
+    deviation = 3e-3 * np.sqrt(hours)
+    assert np.all(found > 0)
+    assert np.log(found).std() == pytest.approx(deviation, rel=0.06)
+    error = np.sqrt(np.expm1(deviation**2) / found.size)
+    assert found.mean() == pytest.approx(1.0, abs=5 * error)
+
+
+def test_alpha_drifts_by_streams_of_its_own(machine_of):
+    """Gain and offset are, bit for bit, what they are in a machine whose alpha stands still."""
+    times = [0.5, 100.0, 1e6]
+    drifting, still = (
+        machine_of("aoc48", 1),
+        machine_of("aoc48", 1, gains={"alpha_drift": "0 ppm/sqrt(hour)"}),
+    )
+    one, other = (Live.of(machine, 3).drift.at(times) for machine in (drifting, still))
+    np.testing.assert_array_equal(one.gain, other.gain)
+    np.testing.assert_array_equal(one.offset, other.offset)
+    assert np.all(other.alpha == 1)
+    assert np.abs(one.alpha[-1] - 1).max() > 1e-5
+    alone = {"gain_drift": "0 %/sqrt(hour)", "offset_drift": "0 mV/sqrt(hour)"}
+    np.testing.assert_array_equal(
+        Live.of(machine_of("aoc48", 1, gains=alone), 3).drift.at(times).alpha, one.alpha
+    )
+
+
+def test_alpha_that_has_drifted_is_what_the_loop_has(machine_of):
+    """A dark, noiseless channel rests at u/(1 - alpha'), with the alpha' that arrives by then."""
+    machine = machine_of("aoc48", 1, gains={"alpha_drift": "1000 ppm/sqrt(hour)"})
+    drift = Live.of(machine, 2).drift.at([3600.0, 7200.0])
+    alpha = np.full(48, 0.98)
+    found = electronics_of(machine, alpha, 1.0, drift)
+    np.testing.assert_allclose(found.alpha, alpha * machine.gains.alpha_gain * drift.alpha, rtol=1e-15)
+    dark = Program(np.zeros((2, 48, 48)), alpha, 0.0, np.arange(48), 1.0)
+    loop = compose(machine, dark, Electronics(found.alpha, np.zeros(48)))
+    drive = np.full((2, 48), 1e-3)
+    rest = drive / (1 - found.alpha)
+    assert (
+        np.abs(loop.rhs(np.concatenate([rest, np.zeros((2, loop.states - 48))], axis=1), drive)[:, :48]).max()
+        < 1.0
+    )
+    assert np.ptp(rest) > 1e-3
 
 
 def test_ideal_machines_have_no_slow_processes(machine_of):

@@ -38,7 +38,7 @@ LAYERS = (
     ("spec",),
     ("stages",),
     ("law", "_kernels", "parallel"),
-    ("units", "seeds", "constants", "interrupts"),
+    ("units", "seeds", "constants", "interrupts", "arguments"),
     ("errors",),
 )
 
