@@ -12,7 +12,9 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Load the command line and run it."""
-    before = signal.signal(signal.SIGINT, _leave)
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # which a shell asks for where it runs something in the background
+        signal.signal(signal.SIGINT, _leave)
     from aocsim.cli import main as run
 
     signal.signal(signal.SIGINT, before)

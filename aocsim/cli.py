@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from aocsim.diffusion.train import Recipe
     from aocsim.library import Kind, Library
 
+
+def _folder(text: str | Path) -> Path:
+    """A folder for results; an empty name, as of a variable that is not set, is not the current folder."""
+    if not str(text).strip():
+        raise InputError("must name a folder; the current one is .", key="--out", got=str(text))
+    return Path(text)
+
+
 KINDS: tuple[Kind, ...] = ("parts", "machines", "models", "scenarios")
 LAST = 100  # iterations over which the final loss is averaged
 
@@ -82,7 +90,10 @@ def _run(
     changes: SetOption = None,
     seed: SeedOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the results.  [results/SCENARIO]")
+        Path | None,
+        typer.Option(
+            "--out", parser=_folder, metavar="DIR", help="Folder of the results.  [results/SCENARIO]"
+        ),
     ] = None,
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
@@ -115,7 +126,8 @@ def _run(
 def _rerun(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A result.nc.")],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the new results.  [not kept]")
+        Path | None,
+        typer.Option("--out", parser=_folder, metavar="DIR", help="Folder of the new results.  [not kept]"),
     ] = None,
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
@@ -155,6 +167,10 @@ def _compare(
     from aocsim.output import write_json
     from aocsim.report import print_comparison
 
+    if json_file is not None and json_file.resolve() in (a.resolve(), b.resolve()):
+        raise InputError(
+            "is one of the results that are compared; choose another file", file=json_file, key="--json"
+        )
     found = compare(a, b)
     if json_file is not None:
         write_json(json_file, {"a": str(a), "b": str(b), "agree": found.agree, **asdict(found)})
@@ -226,7 +242,8 @@ def _train(
     changes: SetOption = None,
     seed: SeedOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder of NAME.nc.  [beside the recipe]")
+        Path | None,
+        typer.Option("--out", parser=_folder, metavar="DIR", help="Folder of NAME.nc.  [beside the recipe]"),
     ] = None,
     quiet: QuietOption = False,
     library: LibraryOption = None,

@@ -3,7 +3,8 @@
 Variables with a sample axis are noisy: their means over the samples are compared with the means' standard errors, all
 of them at one level (`aocsim.significance` has the formulas). The rest must be equal, except for what live noise has
 passed into without an average over samples: the trims, which every seed earns anew, and the waves of a few samples.
-That is shown and not judged; what it does to the samples is.
+That is shown and not judged; what it does to the samples is. No noise makes a number into none: a variable that has
+values that are not finite in one of the results alone differs, whatever it is.
 
 What a trim has made of its own few noisy solves stays with all samples of a run and does not average out. Unless both
 runs have trimmed with the same noise, each mean of a read-out is therefore allowed, on top of its standard error, the
@@ -16,12 +17,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from aocsim.arguments import count, number
 from aocsim.errors import InputError
 from aocsim.inputs import InputDifference, Stored, input_differences
 from aocsim.record import read_inputs, read_result
@@ -108,10 +110,13 @@ def compare(path_a: Path, path_b: Path) -> Comparison:
     for path in (path_a, path_b):
         stored.append(Stored(read_result(path), read_inputs(path)))
     a, b = stored
-    inputs = []
     for path, one in zip((path_a, path_b), stored, strict=True):
         try:
-            inputs = input_differences(one, one)  # what is damaged is found in the file that it stands in
+            # what is damaged is found in the file that it stands in
+            input_differences(one, one)
+            output_differences(one.data, one.data)
+            _noise_of_trims("read_out", one.data)
+            _summaries(one.data, one.data)
         except (InputError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise _damaged(error, path) from error
     inputs = input_differences(a, b)
@@ -128,6 +133,9 @@ def output_differences(a: xarray.Dataset, b: xarray.Dataset) -> tuple[list[Outpu
         lengths = (a.sizes.get(axis), b.sizes.get(axis))
         if lengths[0] != lengths[1]:
             rows.append(OutputDifference(f"axis {axis}", "exact", True, f"{lengths[0]} against {lengths[1]}"))
+    kinds = a.attrs.get("kind"), b.attrs.get("kind")
+    if kinds[0] != kinds[1]:
+        rows.append(OutputDifference("attribute kind", "exact", True, f"{kinds[0]} against {kinds[1]}"))
     means: dict[str, MeanDifference] = {}
     exact: list[OutputDifference] = []
     for name in sorted({str(name) for data in (a, b) for name in data.variables}):
@@ -138,7 +146,23 @@ def output_differences(a: xarray.Dataset, b: xarray.Dataset) -> tuple[list[Outpu
             means[name] = found
     tests = sum(found.tested for found in means.values())
     rows += [_judge(name, found, tests, a[name], paired) for name, found in means.items()]
-    return rows + exact, paired, tests
+    return [_with_gaps(row, a, b) for row in rows + exact], paired, tests
+
+
+def _with_gaps(row: OutputDifference, a: xarray.Dataset, b: xarray.Dataset) -> OutputDifference:
+    """The row, as one that differs where one result alone has values of the variable that are not finite."""
+    if row.name not in a.variables or row.name not in b.variables:
+        return row
+    first, second = a.variables[row.name], b.variables[row.name]
+    if first.dtype.kind != "f" or second.dtype.kind != "f":
+        return row
+    gaps = [int((~np.isfinite(variable.values)).sum()) for variable in (first, second)]
+    if (gaps[0] > 0) == (gaps[1] > 0):
+        return row
+    here, count, size = ("a", gaps[0], first.size) if gaps[0] else ("b", gaps[1], second.size)
+    return replace(
+        row, differs=True, what=f"{count} of {size} values are not finite in {here} alone; {row.what}"
+    )
 
 
 def _start_alike(a: xarray.Dataset, b: xarray.Dataset) -> bool:
@@ -157,6 +181,8 @@ def _means(name: str, a: xarray.Dataset, b: xarray.Dataset, paired: bool) -> Mea
     first, second = a[name], b[name]
     if SAMPLE not in first.dims or first.dims != second.dims or not _are_numbers(first, second):
         return None
+    if _unit_of(first) != _unit_of(second):
+        return None
     x, y = (np.asarray(v.transpose(SAMPLE, ...).values, dtype=float) for v in (first, second))
     if x.shape[1:] != y.shape[1:]:
         return None
@@ -173,6 +199,8 @@ def _chance_of_trims(data: xarray.Dataset) -> tuple[object, ...]:
     """What decides the draws of the noise that a run has trimmed with."""
     scenario = json.loads(data.attrs["scenario"])
     settings = scenario.get("compile", {})
+    if not isinstance(settings, Mapping):
+        raise InputError("must be a table", key="scenario.compile", got=settings)
     return scenario.get("seed"), settings.get("trims"), settings.get("operating_point_trim")
 
 
@@ -181,8 +209,8 @@ def _noise_of_trims(name: str, data: xarray.Dataset) -> Array | float:
     needed = ("read_out", "ideal_fixed_point", "channel_of_unit", "state")
     if name not in ("read_out", "state") or any(variable not in data for variable in needed):
         return 0.0
-    used, volts = data["channel_of_unit"].values, float(data.attrs["volts_per_unit"])
-    trials = json.loads(data.attrs["scenario"])["trials"]
+    used, volts = data["channel_of_unit"].values, number("volts_per_unit", data.attrs.get("volts_per_unit"))
+    trials = count("scenario.trials", json.loads(data.attrs["scenario"]).get("trials"))
     read_out = data["read_out"].transpose(SAMPLE, "step", "channel").values
     ideal = data["ideal_fixed_point"].transpose(SAMPLE, "step", "unit").values
     noise = read_out.std(axis=0)
@@ -196,7 +224,7 @@ def _judge(
 ) -> OutputDifference:
     """A noisy variable, at the place where its means stand out most against their limit."""
     judged: Judged = "paired" if paired else "unpaired"
-    unit = str(variable.attrs.get("units", "1"))
+    unit = _unit_of(variable)
     if not found.tested:
         return OutputDifference(name, judged, False, "too few samples to tell", unit)
     if not np.nan_to_num(found.difference).any():
@@ -205,13 +233,13 @@ def _judge(
     excess = np.where(np.isfinite(found.difference), ratio / limit, -1.0)
     worst = np.unravel_index(int(np.argmax(excess)), excess.shape)
     axes = [axis for axis in variable.dims if axis != SAMPLE]
-    place = ", ".join(f"{axis} {variable[axis].values[i]}" for axis, i in zip(axes, worst, strict=True))
-    count = int(beyond.sum())
+    place = ", ".join(_place(variable[axis], i) for axis, i in zip(axes, worst, strict=True))
+    differing = int(beyond.sum())
     return OutputDifference(
         name,
         judged,
-        count > 0,
-        f"{count} of {found.tested} means differ" + (f", most at {place}" if place else ""),
+        differing > 0,
+        f"{differing} of {found.tested} means differ" + (f", most at {place}" if place else ""),
         unit,
         float(found.difference[worst]),
         float(found.error[worst]),
@@ -221,6 +249,17 @@ def _judge(
     )
 
 
+def _unit_of(variable: Any) -> str:
+    return str(variable.attrs.get("units", "1"))
+
+
+def _place(axis: xarray.DataArray, index: Any) -> str:
+    """A place on an axis, such as "time 1.067e-06 s"."""
+    value, unit = axis.values[index], _unit_of(axis)
+    text = f"{value:.4g}" if axis.dtype.kind == "f" else str(value)
+    return f"{axis.name} {text}" + ("" if unit == "1" else f" {unit}")
+
+
 def _exact(name: str, a: xarray.Dataset, b: xarray.Dataset) -> list[OutputDifference]:
     """A variable without noise; nothing where an axis of another length, listed already, is all there is."""
     judged: Judged = "shown only" if name in NOT_JUDGED else "exact"
@@ -228,18 +267,18 @@ def _exact(name: str, a: xarray.Dataset, b: xarray.Dataset) -> list[OutputDiffer
         missing = "the first" if name not in a.variables else "the second"
         return [OutputDifference(name, "exact", True, f"only in {'b' if missing == 'the first' else 'a'}")]
     first, second = a.variables[name], b.variables[name]
-    unit = str(first.attrs.get("units", "1"))
+    unit = _unit_of(first)
     if first.dims != second.dims:
         return [OutputDifference(name, "exact", True, f"axes {first.dims} against {second.dims}", unit)]
+    if unit != _unit_of(second):
+        return [OutputDifference(name, "exact", True, f"unit {unit} against {_unit_of(second)}")]
     if first.shape != second.shape:
         return []
-    if unit != str(second.attrs.get("units", "1")):
-        return [OutputDifference(name, "exact", True, f"unit {unit} against {second.attrs.get('units')}")]
     x, y = np.asarray(first.values), np.asarray(second.values)
     if not _are_numbers(first, second):
-        count = int(np.sum(x != y))
-        what = f"{count} of {x.size} texts differ" if count else "equal"
-        return [OutputDifference(name, judged, count > 0 and judged == "exact", what, unit)]
+        unequal = int(np.sum(x != y))
+        what = f"{unequal} of {x.size} texts differ" if unequal else "equal"
+        return [OutputDifference(name, judged, unequal > 0 and judged == "exact", what, unit)]
     same = (x == y) | (np.isnan(x.astype(float)) & np.isnan(y.astype(float)))
     if same.all():
         return [OutputDifference(name, judged, False, "equal", unit)]
@@ -266,4 +305,4 @@ def _summaries(a: xarray.Dataset, b: xarray.Dataset) -> dict[str, tuple[float | 
 def _damaged(error: Exception, path: Path) -> InputError:
     if isinstance(error, InputError):
         return error.located(file=path)
-    return InputError(f"the record of the inputs is damaged: {error!r}", file=path)
+    return InputError(f"is damaged: {error!r}", file=path)

@@ -8,13 +8,13 @@ import os
 import signal
 import sys
 from io import TextIOWrapper
-from types import FrameType
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from aocsim.errors import AocsimError
+from aocsim.interrupts import listen, raise_if_interrupted
 from aocsim.output import DISK_FULL
 
 DIFFERENT, FAULT, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 1
@@ -27,7 +27,10 @@ class Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; typer's own handling would end an interrupt with various statuses."""
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                raise_if_interrupted()  # whatever has become of it: swallowed, or taken for another fault
         except AocsimError as error:
             raise _failed(str(error)) from None
         except MemoryError as error:
@@ -51,9 +54,7 @@ def run_app(app: typer.Typer) -> None:
         if isinstance(stream, TextIOWrapper):  # a source's name may hold letters that the terminal has not
             stream.reconfigure(errors="backslashreplace")
     # a terminated run cleans up as an interrupted one: workers, temporary files
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupted)
+    listen()
     try:
         app(prog_name="aocsim")
     except OSError as error:
@@ -67,10 +68,6 @@ def run_app(app: typer.Typer) -> None:
         _flush()
         # the command has ended: an interrupt while the interpreter ends, too, would show a traceback
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
-
-
-def _interrupted(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _flush() -> None:

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from aocsim.compose import compose, electronics_of
 from aocsim.instrument import Pulse, Switch
+from aocsim.interrupts import raise_if_interrupted
 from aocsim.live import Drifted, Flicker, Live
 from aocsim.loop import Loop
 from aocsim.machine import Machine
@@ -333,4 +334,5 @@ def _run_blocks(
     for block, measured in zip(blocks, found, strict=True):
         results.append(measured)
         done(len(block))
+        raise_if_interrupted()
     return results

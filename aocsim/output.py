@@ -35,6 +35,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
     """
     if path.is_dir():
         raise InputError("is a folder, not a file", file=path)
+    if not path.parent.is_dir():  # netCDF would say that permission is denied
+        raise InputError(f"cannot be written: there is no folder {path.parent}", file=path)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
     try:
         write(temporary)

@@ -121,7 +121,12 @@ def voltages(data: xarray.Dataset) -> Figure:
         Line2D([], [], color=SKY, linewidth=1.0, label="hidden units"),
         Line2D([], [], color=GREY, linewidth=1.0, label="unused channels"),
         Line2D(
-            [], [], color="black", linewidth=0.8, linestyle="--", label=f"settled to 1 %: {settled:.1f} µs"
+            [],
+            [],
+            color="black",
+            linewidth=0.8,
+            linestyle="--",
+            label=f"settled to 1 % of the distance\nof all voltages: {settled:.1f} µs",
         ),
         Rectangle((0, 0), 1, 1, color=YELLOW, alpha=0.35, linewidth=0, label="read-out window"),
     ]

@@ -35,7 +35,9 @@ INPUTS = "inputs"
 COMPRESS_FROM = 1000  # elements; below, the header of a compressed chunk costs more than it saves
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"  # with which a netCDF-4 file begins
 _LONGEST_REASON = 120  # characters of what the library says
-_NEEDED = ("run_id", "kind", "scenario", "machine_record", "versions", "summary")
+_NEEDED = ("run_id", "kind")
+_TABLES = ("scenario", "machine_record", "versions", "summary")  # attributes that hold JSON
+_LISTS = ("notes",)
 
 Variables = Mapping[str, tuple[tuple[str, ...], Any, str, str]]
 """Name -> (dimensions, values, unit, long name)."""
@@ -129,10 +131,30 @@ def read_result(path: Path) -> xarray.Dataset:
         raise InputError(
             "another version of the file", file=path, key="aocsim_schema", got=schema, allowed=str(SCHEMA)
         )
-    for key in _NEEDED:
+    for key in (*_NEEDED, *_TABLES, *_LISTS):
         if not isinstance(data.attrs.get(key), str):
             raise InputError("the attribute is missing or damaged", file=path, key=key)
+    for key in (*_TABLES, *_LISTS):
+        _refuse_damaged(key, data.attrs[key], path)
     return data
+
+
+def _refuse_damaged(key: str, text: str, path: Path) -> None:
+    """Refuse an attribute that is no JSON, or of another form than this package writes."""
+    wanted = "a list of texts" if key in _LISTS else "a table of texts" if key == "versions" else "a table"
+    wanted = "a table of numbers" if key == "summary" else wanted
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError("the attribute is damaged: no JSON", file=path, key=key, allowed=wanted) from error
+    values = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+    fits = isinstance(found, list if key in _LISTS else dict)
+    if key in ("versions", "notes"):
+        fits = fits and all(isinstance(value, str) for value in values)
+    if key == "summary":
+        fits = fits and all(value is None or isinstance(value, int | float) for value in values)
+    if not fits:
+        raise InputError("the attribute is damaged", file=path, key=key, got=found, allowed=wanted)
 
 
 def read_inputs(path: Path) -> dict[str, bytes]:

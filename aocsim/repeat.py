@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ import numpy as np
 
 from aocsim.errors import InputError
 from aocsim.library import Library
+from aocsim.output import refusal
 from aocsim.record import read_inputs, read_result, write_result
 from aocsim.scenarios.run import RESULT, run_loaded
-from aocsim.scenarios.schema import Scenario
+from aocsim.scenarios.schema import Scenario, find_named
 
 if TYPE_CHECKING:
     import xarray
@@ -85,13 +87,11 @@ def rerun(
     scenario = _scenario_of(before, path, threads)
     if out is not None and (out / RESULT).resolve() == path.resolve():
         raise InputError("holds the result that is to be repeated; choose another folder", file=out)
-    with tempfile.TemporaryDirectory(prefix="aocsim-") as folder:
-        place = Path(folder)
-        for name, content in files.items():
-            (place / name).parent.mkdir(exist_ok=True)
-            (place / name).write_bytes(content)
+    with _unpacked(files) as place:
+        library = Library((place,))
         try:
-            outcome = run_loaded(scenario, Library((place,)), out, progress)
+            find_named(scenario, library)
+            outcome = run_loaded(scenario, library, out, progress)
         except InputError as error:
             raise _from_inside(error, place, path) from None
         target = place / RESULT if out is None else out / RESULT
@@ -99,6 +99,25 @@ def rerun(
             write_result(outcome.data, target, outcome.inputs)
         after = read_result(target)
     return compared(before, after)
+
+
+@contextmanager
+def _unpacked(files: Mapping[str, bytes]) -> Iterator[Path]:
+    """A temporary folder of the library with these files in it.
+
+    Raises:
+        ResourceError, InputError: the system's temporary folder takes no more.
+    """
+    place: Path | None = None
+    with ExitStack() as stack:
+        try:
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aocsim-")))
+            for name, content in files.items():
+                (place / name).parent.mkdir(exist_ok=True)
+                (place / name).write_bytes(content)
+        except OSError as error:
+            raise refusal(error, Path("the temporary folder (TMPDIR)") if place is None else place) from error
+        yield place
 
 
 def compared(before: xarray.Dataset, after: xarray.Dataset) -> Rerun:

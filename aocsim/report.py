@@ -38,11 +38,15 @@ def print_notes(data: xarray.Dataset) -> None:
 def print_result(data: xarray.Dataset) -> None:
     """A stored result: what it is, what made it, its figures."""
     scenario, made = json.loads(data.attrs["scenario"]), json.loads(data.attrs["versions"])
+
+    def told(key: str) -> str:
+        return str(scenario.get(key, NOTHING))
+
     rows = [
-        ("scenario", f"{scenario['name']}: {scenario['describes']}"),
-        ("machine", f"{scenario['machine']}, serial {scenario['serial']}"),
-        ("model", scenario["model"]),
-        ("seed", str(scenario["seed"])),
+        ("scenario", f"{told('name')}: {told('describes')}"),
+        ("machine", f"{told('machine')}, serial {told('serial')}"),
+        ("model", told("model")),
+        ("seed", told("seed")),
         ("run", data.attrs["run_id"]),
         ("commit", str(data.attrs.get("commit", "")) or NOTHING),
         ("made with", ", ".join(f"{name} {version}" for name, version in made.items())),
@@ -68,7 +72,8 @@ def print_rerun(found: Rerun) -> None:
     ]
     print_table(("differs", "how", "at most by"), differences)
     cause = "with other software or another computer" if found.versions else "with the same software"
-    say(f"\nnot identical, {cause}: {len(found.differences)} differences")
+    count = len(found.differences)
+    say(f"\nnot identical, {cause}: {count} difference{'' if count == 1 else 's'}")
 
 
 def print_comparison(found: Comparison) -> None:

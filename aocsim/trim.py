@@ -248,11 +248,11 @@ def trim_offsets(
     gradient = np.zeros((facts.channels, facts.channels))
     at_rest = operator.jacobian(np.zeros((1, operator.matrix.shape[0])))[0]
     gradient[np.ix_(channels, channels)] = (1.0 - program.alpha[channels])[:, None] * at_rest
-    highest = _steady_alpha(program.alpha, gradient)
+    highest, until = _steady_alpha(program.alpha, gradient), bench.clock + OFFSET_TIME
     for ceiling in (one for one in REST_CEILINGS if one <= highest):
         bench.set_gains(np.minimum(alpha, ceiling), program.beta)
         newton = np.diag(1.0 - np.minimum(program.alpha, ceiling)) - gradient
-        found = _brought_to_rest(bench, newton, bias)
+        found = _brought_to_rest(bench, newton, bias, until)
         bias, solves = found.bias, solves + found.solves
         if found.at_rest:
             break
@@ -277,7 +277,7 @@ class _Rest:
         bias: (n,) V.
         step: (n,) V, the last correction, which is in it.
         error: V, standard error of that, rms over the channels.
-        at_rest: whether it cannot be told from noise.
+        at_rest: whether the loop has come to where its corrections are noise; false where they do not shrink.
         solves: number of solves.
         seconds: on the bench's clock, of the last reading.
     """
@@ -290,15 +290,16 @@ class _Rest:
     seconds: float
 
 
-def _brought_to_rest(bench: Instrument, newton: Array, bias: Array) -> _Rest:
+def _brought_to_rest(bench: Instrument, newton: Array, bias: Array, until: float) -> _Rest:
     """Newton's method on the bias: few solves while it is far off, then as many as tell what is left from noise.
 
     Args:
         bench: with the gains that `newton` stands for.
         newton: (n, n) from a fixed point to the drive that takes it to 0 V.
         bias: (n,) V, where to start.
+        until: s on the bench's clock, after which no more solves are averaged than at first.
     """
-    facts, began = bench.capabilities, bench.clock
+    facts = bench.capabilities
     count, solves, sizes = OFFSET_TRIALS, 0, list[float]()
     while True:
         applied, before = facts.applied(bias), bench.clock
@@ -312,10 +313,12 @@ def _brought_to_rest(bench: Instrument, newton: Array, bias: Array) -> _Rest:
         if at_rest:
             # in steps, so that what an earlier look's noise has put into the bias is no larger than this one's
             wanted = min(math.ceil(count * (error / PRECISE) ** 2), MORE_TRIALS * count)
-            wanted = min(wanted, int((OFFSET_TIME - (bench.clock - began)) / seconds * count))
+            wanted = min(wanted, int((until - bench.clock) / seconds * count))
             if wanted <= count:
                 return rest
             count = wanted
+        elif count > OFFSET_TRIALS and bench.clock + seconds > until:
+            return replace(rest, at_rest=True)  # as far as fewer solves could tell
         elif len(sizes) > PATIENCE and sizes[-1] > sizes[-1 - PATIENCE] / 2:
             return (
                 rest  # the loop is not the one that Newton's matrix is of, or drifts faster than it is read

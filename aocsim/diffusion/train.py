@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from aocsim.diffusion.data import SHAPES, shape_points
 from aocsim.diffusion.network import Network
 from aocsim.errors import InputError, from_validation, nearest_name
+from aocsim.interrupts import raise_if_interrupted
 from aocsim.law import Array, Law
 from aocsim.seeds import stream
 
@@ -255,6 +256,7 @@ def _optimise(recipe: Recipe, activation: Law, progress: bool, start: Network | 
         range(settings.iterations), desc=f"training {recipe.name}", disable=not progress, mininterval=0.5
     )
     for iteration in bar:
+        raise_if_interrupted()
         x1 = pool[rng.integers(0, len(pool), batch)]
         x0 = rng.standard_normal((batch, recipe.layout[0]))
         t = (edges + rng.random(batch) / batch)[:, None]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aocsim.errors import InputError
+from aocsim.interrupts import raise_if_interrupted
 from aocsim.library import Library
 from aocsim.scenarios.schema import Scenario, load_scenario
 
@@ -68,6 +69,7 @@ def run_loaded(scenario: Scenario, source: Library, out: Path | None, progress: 
             if (out / name).is_dir():
                 raise InputError("is a folder, not a file", file=out / name)
         outcome = _compute(scenario, source, progress)
+        raise_if_interrupted()
         _write(outcome, out)
         return outcome
 

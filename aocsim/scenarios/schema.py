@@ -296,7 +296,7 @@ def load_scenario(
         scenario = validate(Scenario, data)
         if scenario.name != path.stem:
             raise InputError("must be the name of the file", key="name", got=scenario.name, allowed=path.stem)
-        _find_named(scenario, library)
+        find_named(scenario, library)
     except InputError as error:
         if error.file is not None:
             raise
@@ -306,8 +306,12 @@ def load_scenario(
     return scenario
 
 
-def _find_named(scenario: Scenario, library: Library) -> None:
-    """Refuse a scenario whose machine, parts or model do not exist or do not fit."""
+def find_named(scenario: Scenario, library: Library) -> None:
+    """Refuse a scenario whose machine, parts or model do not exist or do not fit.
+
+    Raises:
+        InputError: with the key where the name stands.
+    """
     key = "machine"
     try:
         library.machine(scenario.machine, scenario.parts)

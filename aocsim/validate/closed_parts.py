@@ -73,10 +73,12 @@ def pair_slope_row(pair: DifferentialPair, closed: Array) -> Row:
 
 
 def closed_slope(pair: DifferentialPair, tail: float, emitter: float, junction: float) -> Array:
-    """I R_L a/(2 kT/q + I R_E) and the feedthrough, which scales with a channel's swing and attenuation; (n,) V/V."""
+    """I R_L a/(2 kT/q + I R_E) with each channel's I, and the feedthrough, which scales with the channel; (n,) V/V."""
     two_vt = 2 * BOLTZMANN * junction / CHARGE
-    own = pair.swing * pair.input_attenuation
-    return np.asarray(own / (two_vt + tail * emitter) + pair.feedthrough * own / own.mean())
+    ideal = pair.swing * pair.input_attenuation
+    emitters = tail * pair.tail_mismatch * emitter
+    scale = ideal * (two_vt + tail * emitter) / (two_vt + emitters)
+    return np.asarray(ideal / (two_vt + emitters) + pair.feedthrough * scale / ideal.mean())
 
 
 def _pair_slope(setting: Setting) -> Row:

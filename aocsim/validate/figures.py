@@ -8,17 +8,21 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from aocsim.output import write_atomically
 from aocsim.style import BLUE, GREY, SKY, STYLE, VERMILION
-from aocsim.validate.check import Curve, Setting
+from aocsim.validate.check import Array, Curve, Setting
 from aocsim.validate.table import Finding, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 COLUMNS, WIDTH, HEIGHT = 3, 9.6, 2.9
-LINE = 40  # letters of a panel's title
+LINE, LABEL = 40, 34  # letters of a panel's title, and of an axis's label
+DECADE = 12.0
 FEW = 60  # points up to which each has a marker of full size
 
 
@@ -72,13 +76,33 @@ def _draw(axis: Axes, finding: Finding, curve: Curve) -> None:
         axis.plot(
             curve.x, curve.got, "--", color=VERMILION if failed else BLUE, lw=1.2, label=curve.got_label
         )
-    axis.set_xlabel(curve.x_label)
-    axis.set_ylabel(curve.y_label)
+    axis.set_xlabel(fill(curve.x_label, LABEL))
+    axis.set_ylabel(fill(curve.y_label, LABEL))
     if curve.log_x:
         axis.set_xscale("log")
+        _few_ticks(axis.xaxis, curve.x)
     if curve.log_y:
         axis.set_yscale("log")
+        _few_ticks(axis.yaxis, np.concatenate([curve.got, curve.want]))
     name = fill(finding.check.replace("_", " "), LINE)
-    errors = "" if row.rms is None or row.maximum is None else f"rms {row.rms:.2g} %, max {row.maximum:.2g} %"
+    if row.rms is None or row.maximum is None:
+        errors = ""
+    elif row.rms == row.maximum:  # one number
+        errors = f"{row.rms:.2g} % off; {row.tolerance}"
+    else:
+        errors = f"rms {row.rms:.2g} %, max {row.maximum:.2g} %"
     axis.set_title(f"{name}\n{'FAILS: ' if failed else ''}{errors}", fontsize=8)
     axis.legend(fontsize=7)
+
+
+def _few_ticks(axis: Axis, values: Array) -> None:
+    """Plain numbers on a logarithmic axis of less than a decade, whose usual labels run into one another."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+    shown = values[np.isfinite(values) & (values > 0)]
+    if len(shown) and shown.max() / shown.min() < DECADE:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
+    else:
+        axis.set_minor_formatter(NullFormatter())

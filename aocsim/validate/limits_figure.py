@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, "black")
 DASHES = ("-", "--")
+LOWEST, HIGHEST = 2e-5, 0.1  # below, rounding is all that is seen
 
 
 class Drawn(Protocol):
@@ -67,15 +68,8 @@ def limits_figure(limits: Sequence[Drawn], level: float, source: str) -> Figure:
         axis.loglog(
             one.sizes, one.error, style, color=COLOURS[k % len(COLOURS)], marker="o", ms=2.5, label=label
         )
-    axis.axhline(level, color=GREY, lw=1)
-    axis.text(
-        axis.get_xlim()[1],
-        level * 1.05,
-        "machine against twin, as reported",
-        ha="right",
-        color=GREY,
-        fontsize=8,
-    )
+    axis.set_ylim(LOWEST, HIGHEST)
+    axis.axhline(level, color=GREY, lw=1, label="a measured machine against its twin")
     axis.set_xlabel("size of the effect over the part's own spread (in brackets)")
     axis.set_ylabel("error of the read-out against the twin's fixed point (NRMSE)")
     axis.set_title(f"Where the digital twin of {source} stops being true", fontsize=10)

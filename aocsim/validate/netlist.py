@@ -153,8 +153,9 @@ def _pair(parts: _Parts, i: int) -> list[str]:
     pair, poles = parts.pair, parts.machine.poles
     per_volt = 1 / (2 * thermal_voltage(pair.junction_temperature))
     base = f"{_number(pair.input_attenuation[i])}*V(z{i})+{_number(pair.input_offset[i])}"
+    own = pair.degeneration * pair.tail_mismatch[i]
     lines = [
-        f"Bw{i} w{i} 0 I = V(w{i}) + {_number(pair.degeneration)}*tanh(V(w{i})) - {_number(per_volt)}*({base})",
+        f"Bw{i} w{i} 0 I = V(w{i}) + {_number(own)}*tanh(V(w{i})) - {_number(per_volt)}*({base})",
         f"Bv{i} v{i} 0 V = {_number(pair.swing[i])}*tanh(V(w{i})) + {_number(pair.feedthrough)}*V(z{i})",
     ]
     return lines + _pole(f"v{i}", f"d{i}", float(poles.driver[i]))

@@ -130,6 +130,67 @@ def test_runs_ended_at_random(tmp_path: Path, earlier: Path, sent: signal.Signal
 # --- workers ---
 
 
+SWALLOWED = """
+import signal, sys
+import aocsim.{module} as module
+from aocsim import cli
+
+class Finaliser:
+    def __del__(self):
+        signal.raise_signal(signal.{sent})  # what is raised in here, Python reports and forgets
+
+real = module.{owner}{function}
+def interrupted(*args, **options):
+    Finaliser()
+    return real(*args, **options)
+module.{owner}{function} = interrupted
+sys.argv = ["aocsim", *{arguments!r}]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "owner", "function", "sent", "written"),
+    [
+        ("experiment", "Experiment.", "_solve", "SIGINT", False),  # found at the end of the block
+        ("scenarios.summary", "", "compare", "SIGTERM", False),  # before anything is written
+        ("report", "", "print_summary", "SIGINT", True),  # at the end of the command
+    ],
+)
+def test_an_interrupt_that_python_swallows_still_ends_the_run(
+    tmp_path: Path, module: str, owner: str, function: str, sent: str, written: bool
+) -> None:
+    names = {"module": module, "owner": owner, "function": function, "sent": sent}
+    run = ["run", "heart", "--threads", "1", "--out", "out", *SMALL]
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED.format(arguments=run, **names)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "aocsim: interrupted\n"
+    assert (tmp_path / "out" / "result.nc").exists() is written
+
+
+def test_signals_that_are_ignored_stay_so(tmp_path: Path) -> None:
+    """As under nohup, which lets a run outlive its terminal."""
+    process = subprocess.Popen(
+        arguments("--out", str(tmp_path / "out")),
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        cwd=tmp_path,
+    )
+    while process.poll() is None:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.05)
+    assert process.returncode == 0
+    assert (tmp_path / "out" / "result.nc").exists()
+
+
 def parents() -> dict[int, int]:
     """Parent by process, of those that are not waiting to be reaped."""
     listing = subprocess.run(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,6 +182,10 @@ def test_a_difference_is_named_with_its_size(store: Store, command: Command, tmp
     assert "was not there" in rows["start"]
     assert "3, now None" in rows["attribute alpha_note"]
     assert "not identical, with the same software: 4 differences" in out
+    data = read_result(store())
+    data["read_out"][0, 0, 0] += 0.25
+    write_result(data, path, read_inputs(store()))
+    assert command("rerun", path)[1].endswith("not identical, with the same software: 1 difference\n")
     assert command("rerun", path, "--quiet") == (1, "", "")
 
 
@@ -267,7 +273,108 @@ def test_files_that_are_no_results(
     assert err.count("\n") == 1
 
 
+DAMAGES: list[tuple[str, str, str | None]] = [
+    *((verb, "scenario", "{") for verb in ("show", "compare", "rerun")),
+    *(
+        (verb, "versions", text)
+        for verb in ("show", "compare", "rerun")
+        for text in ("x", "[1]", '{"numpy": 1}')
+    ),
+    *(
+        (verb, "summary", text)
+        for verb in ("show", "compare")
+        for text in ("{", "[1]", '{"w2_machine": "x"}')
+    ),
+    *(("show", "notes", text) for text in ("{", "[1]", None)),
+    ("compare", "volts_per_unit", None),
+    ("compare", "volts_per_unit", "x"),
+    ("compare", "scenario", '{"compile": [1], "trials": 1}'),
+    ("compare", "scenario", '{"compile": {}, "trials": "x"}'),
+    ("rerun", "scenario", "[1]"),
+]
+
+
+@pytest.mark.parametrize(("verb", "key", "text"), DAMAGES)
+def test_damaged_attributes_are_refused_before_anything_is_computed(
+    store: Store,
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    key: str,
+    text: str | None,
+) -> None:
+    def never(*_: object) -> Outcome:
+        raise AssertionError("computed")
+
+    monkeypatch.setattr(repeat, "run_loaded", never)
+    path, data = tmp_path / "bad.nc", read_result(store())
+    data.attrs = {name: value for name, value in data.attrs.items() if name != key}
+    if text is not None:
+        data.attrs[key] = text
+    write_result(data, path, read_inputs(store()))
+    for arguments in ((path, store()), (store(), path)) if verb == "compare" else ((path,),):
+        status, out, err = command(verb, *arguments)
+        assert (status, out) == (2, "")
+        assert err.startswith(f"aocsim: error: {path}: {'scenario' if key == 'scenario' else key}")
+        assert err.count("\n") == 1
+
+
+def test_a_stored_scenario_that_lacks_keys_is_shown_all_the_same(
+    store: Store, command: Command, tmp_path: Path
+) -> None:
+    edited(store(), tmp_path / "old.nc", scenario='{"name": "a"}')
+    status, out, _ = command("show", tmp_path / "old.nc")
+    assert status == 0
+    assert "a: -" in out
+
+
+@pytest.mark.parametrize("key", ["machine", "model"])
+def test_an_unknown_name_in_a_stored_scenario_is_reported_with_its_key(
+    store: Store, command: Command, tmp_path: Path, key: str
+) -> None:
+    scenario = json.loads(read_result(store()).attrs["scenario"]) | {key: "nobody"}
+    edited(store(), tmp_path / "other.nc", scenario=json.dumps(scenario))
+    status, _, err = command("rerun", tmp_path / "other.nc")
+    assert status == 2
+    assert f"other.nc: {key}: unknown" in err
+
+
+def test_a_temporary_folder_that_takes_nothing_is_named(
+    store: Store, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    status, _, err = command("rerun", store())
+    assert status == 2
+    assert f"aocsim: error: {tempfile.gettempdir()}/aocsim-" in err
+    assert "cannot be written, the disk is full" in err
+
+
 # --- compare ---
+
+
+def test_a_copy_without_numbers_does_not_agree(store: Store, command: Command, tmp_path: Path) -> None:
+    data = read_result(store())
+    data["read_out"][...] = np.nan
+    write_result(data, tmp_path / "nan.nc", read_inputs(store()))
+    status, out, _ = command("compare", store(), tmp_path / "nan.nc")
+    assert status == 1
+    assert out.endswith("the results differ beyond noise: read_out\n")
+
+
+def test_a_comparison_never_replaces_what_it_compares(store: Store, command: Command, tmp_path: Path) -> None:
+    copies = [tmp_path / name for name in ("a.nc", "b.nc")]
+    for copy in copies:
+        copy.write_bytes(store().read_bytes())
+    (tmp_path / "link.nc").symlink_to(copies[0])
+    for target in ("a.nc", "b.nc", "./b.nc", "link.nc"):
+        status, out, err = command("compare", *copies, "--json", target)
+        assert (status, out) == (2, "")
+        assert "is one of the results that are compared" in err
+    assert copies[0].read_bytes() == copies[1].read_bytes() == store().read_bytes()
 
 
 def test_other_seeds_agree_within_noise(store: Store, command: Command) -> None:

@@ -303,3 +303,70 @@ def test_a_notebook_can_go_on_drawing(tmp_path: Path) -> None:
             [sys.executable, "-c", code], env=rest | named, capture_output=True, text=True, check=True
         )
         assert done.stdout.strip().lower() == expected
+
+
+def test_a_run_that_the_clock_cannot_hold_is_refused_before_the_first_solve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("solved")
+
+    monkeypatch.setattr("aocsim.experiment.Experiment.measure", never)
+    long: dict[str, object] = {
+        "samples": 4,
+        "trials": 1000,
+        "diffusion.steps": 2,
+        "compile.trims": "none",
+        "compile.operating_point_trim": 0,
+        "timeline.trial_spacing": "1e6 s",
+    }
+    for memory in ("digital", "sample_and_hold"):
+        with pytest.raises(InputError, match=r"hours_since_trim.*trials") as refused:
+            aocsim.run("heart", overrides={**long, "trials": 1000, "samples": 8, "timeline.memory": memory})
+        assert refused.value.key == "timeline.trial_spacing"
+    with pytest.raises(InputError, match="would last"):
+        aocsim.run("heart", overrides=long)
+    # the trims count too
+    with pytest.raises(InputError, match="would last"):
+        aocsim.run("heart", overrides={**long, "trials": 1, "compile.operating_point_trim": 5000})
+
+
+def test_an_hour_count_at_its_limit_leaves_gains_of_one_sign() -> None:
+    """The machine is worn out, but its gains are gains: the run ends, with numbers."""
+    data = aocsim.run("heart", overrides={**SMALL, "environment.hours_since_trim": 100_000})
+    assert np.isfinite(data["read_out"].values).all()
+    assert "100000 h after the trims" in data.attrs["notes"]
+
+
+@pytest.mark.parametrize("command", [("run", "heart"), ("rerun", "result.nc"), ("train", "heart")])
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_folder_without_a_name_is_not_the_current_one(
+    tmp_path: Path, command: tuple[str, ...], name: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "aocsim", *command, "--out", name],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("aocsim: error: --out: must name a folder")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_long_names_say_what_is_told_apart() -> None:
+    few = {**SMALL, "samples": 2, "diffusion.steps": 2, "compile.operating_point_trim": 0}
+    host = aocsim.run("heart", overrides=few)
+    cells = aocsim.run("heart", overrides={**few, "timeline.memory": "sample_and_hold"})
+    assert host["step_latency"].attrs["long_name"].endswith("to the last record on the host")
+    assert (
+        cells["step_latency"].attrs["long_name"].endswith("to the value that the first trial's memory holds")
+    )
+    names = [str(variable.attrs["long_name"]) for variable in host.variables.values()]
+    assert len(set(names)) == len(names)
+    assert (
+        "wants" in host["alpha"].attrs["long_name"] and "is set" in host["alpha_setting"].attrs["long_name"]
+    )

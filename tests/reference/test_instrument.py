@@ -329,6 +329,38 @@ REFUSALS = [
     ("trials", "read_chain", (np.zeros((1, 2, N)), np.array([0]), np.ones(1)), {"trials": 0}),
     ("wait", "wait", (-1.0,), {}),
     ("wait", "wait", (np.inf,), {}),
+    # of another type than numbers, or numbers that numpy would take for others
+    ("grey", "load_weights", ([[1], [1, 2]],), {}),
+    ("grey", "load_weights", (None,), {}),
+    ("alpha", "set_gains", (None, 1.0), {}),
+    ("alpha", "set_gains", ("0.5", 1.0), {}),
+    ("alpha", "set_gains", (ZERO + 0.5j, 1.0), {}),
+    ("alpha", "set_gains", (np.zeros(N, dtype=bool), 1.0), {}),
+    ("beta", "set_gains", (ZERO, None), {}),
+    ("beta", "set_gains", (ZERO, "3"), {}),
+    ("beta", "set_gains", (ZERO, np.ones(N)), {}),
+    ("beta", "set_gains", (ZERO, 1j), {}),
+    ("beta", "set_gains", (ZERO, True), {}),
+    ("switch", "set_switch", (None,), {}),
+    ("switch", "set_switch", (["open"],), {}),
+    ("bias", "set_drive", (None,), {}),
+    ("embedding", "set_drive", (ZERO, "x"), {}),
+    ("embedding", "set_drive", (ZERO, None), {}),
+    ("embedding", "set_drive", (ZERO, [1.0, [2.0]]), {}),
+    ("condition", "read", ([[0.0] * N, [0.0]],), {}),
+    ("condition", "read", (None,), {}),
+    ("condition", "read", ("a",), {}),
+    ("trials", "read", (np.zeros((1, N)),), {"trials": True}),
+    ("trials", "read", (np.zeros((1, N)),), {"trials": None}),
+    ("samples", "read", (np.zeros((1, N)),), {"samples": "90"}),
+    ("pulse", "read", (np.zeros((1, N)),), {"pulse": (1e-6, 2e-6, 0.1)}),
+    ("pulse", "read", (np.zeros((1, N)),), {"pulse": Pulse(1e-6, 2e-6, None)}),
+    ("pulse", "read", (np.zeros((1, N)),), {"pulse": Pulse("a", 2e-6, 1)}),
+    ("carriers", "read_chain", (np.zeros((1, 2, N)), [[0], [1, 2]], np.ones(1)), {}),
+    ("gain", "read_chain", (np.zeros((1, 2, N)), np.array([0]), None), {}),
+    ("wait", "wait", ("1 s",), {}),
+    ("wait", "wait", (None,), {}),
+    ("wait", "wait", (True,), {}),
 ]
 
 
@@ -339,6 +371,25 @@ def test_bad_input_is_refused_by_name(real, key, call, args, options):
     with pytest.raises(InputError) as refused:
         getattr(real, call)(*args, **options)
     assert refused.value.key == key
+
+
+def test_a_clock_that_would_run_out_is_refused_before_anything_is_solved(machine_of):
+    """2^32 s, whether by waiting, by loading or by trials that are far apart."""
+    machine, solved = machine_of("aoc48", 3, channels=N), []
+    bench = SimulatedBench(machine, trial_spacing=1e6, progress=solved.append)
+    bench.wait(4.2e9)
+    for key, ask in (
+        ("condition", lambda: bench.read(np.zeros((100, N)))),
+        ("condition", lambda: bench.read_chain(np.zeros((100, 2, N)), np.array([0]), np.ones(1))),
+        ("wait", lambda: bench.wait(1e8)),
+    ):
+        with pytest.raises(InputError, match="longer than a session may last") as refused:
+            ask()
+        assert refused.value.key == key
+    assert bench.clock == 4.2e9 and not solved
+    bench.wait(2.0**32 - 1 - 4.2e9 - 1e-3)
+    with pytest.raises(InputError, match="grey: longer"):
+        dark(bench)
 
 
 def test_refusals_change_nothing(machine_of):

@@ -210,7 +210,8 @@ def machine_rhs(machine, program, electronics, state, drive):
     z, d, light_p, tia_p, light_m, tia_m = (state[..., k * n : (k + 1) * n] for k in range(6))
     two_vt = 2 * thermal_voltage(machine.pair.junction_temperature)
     pair, led, detector, poles = machine.pair, machine.led, machine.detector, machine.poles
-    base = (pair.input_attenuation * z + pair.input_offset) / two_vt
+    stretch = (1 + pair.degeneration * pair.tail_mismatch) / (1 + pair.degeneration)
+    base = (pair.input_attenuation * z + pair.input_offset) / (two_vt * stretch)
     bypass = pair.feedthrough * two_vt / (pair.input_attenuation * pair.swing).mean()
     v = pair.swing * (normalised_current(base, pair.degeneration) + bypass * base)
     out = [None, 2 * np.pi * poles.driver * (v - d)]

@@ -207,6 +207,51 @@ def test_nan_equals_nan() -> None:
     assert differing(a, a.assign(latency=("step", [0.0, 1.0, 2.0]))) == ["latency"]
 
 
+@pytest.mark.parametrize("name", ["read_out", "state", "bias", "begun", "latency"])
+@pytest.mark.parametrize("values", ["all", "one"])
+def test_a_result_without_numbers_does_not_agree_with_one_that_has_them(name: str, values: str) -> None:
+    """Neither noise nor trims make a number into none: averaged, shown and exact variables alike."""
+    a, b = result(1), result(1)
+    if values == "all":
+        b[name][...] = np.nan
+    else:
+        b[name][(0,) * b[name].ndim] = np.inf
+    for first, second, where in ((a, b, "b"), (b, a, "a")):
+        rows = [row for row in output_differences(first, second)[0] if row.differs]
+        assert [row.name for row in rows] == [name]
+        assert f"values are not finite in {where} alone" in rows[0].what
+
+
+def test_units_count_for_averaged_variables_whatever_the_number_of_samples() -> None:
+    for samples in (40, 30):
+        b = result(1, samples=samples)
+        b["read_out"].attrs["units"] = "mV"
+        assert "read_out" in differing(result(1), b)
+
+
+def test_results_of_other_kinds_differ() -> None:
+    a, b = result(1), result(1)
+    a.attrs["kind"], b.attrs["kind"] = "sample", "other"
+    rows, _, _ = output_differences(a, b)
+    assert [(row.name, row.what) for row in rows if row.differs] == [
+        ("attribute kind", "sample against other")
+    ]
+
+
+def test_places_are_rounded_and_have_units() -> None:
+    def wave(seed: int) -> xarray.Dataset:
+        data = result(seed)
+        voltage = np.random.default_rng(seed).standard_normal((40, 2))
+        data["wave"] = ("sample", "time"), voltage, {"units": "V"}
+        return data.assign_coords(time=("time", np.array([0.0, 16 / 15e6]), {"units": "s"}))
+
+    a, b = wave(1), wave(1)
+    b["wave"][:, 1] += 1.0
+    assert [row.what for row in output_differences(a, b)[0] if row.differs] == [
+        "1 of 2 means differ, most at time 1.067e-06 s"
+    ]
+
+
 def test_other_numbers_of_samples_and_steps_are_differences_of_axes() -> None:
     assert differing(result(1), result(1, samples=30)) == ["axis sample"]
     assert differing(result(1), result(2, samples=30)) == ["axis sample"]
@@ -255,6 +300,7 @@ def stored(
             }
         ),
         "versions": json.dumps({"numpy": "2.0"} | (versions or {})),
+        "notes": "[]",
         "commit": "abc",
     }
     texts = {
@@ -333,7 +379,8 @@ def test_two_files(tmp_path: Path) -> None:
     assert [item.key for item in comparison.inputs] == ["slm.contrast"]
     assert comparison.summary == {"w2": (0.1, 0.1), "mmd2": (None, None)}
     damaged = stored()
-    damaged.data.attrs["machine_record"] = "[]"
-    write_result(damaged.data, paths[1], damaged.files)
-    with pytest.raises(InputError, match=r"1\.nc: the record of the inputs is damaged"):
-        compare(*paths)
+    for record in ("[]", "{}"):
+        damaged.data.attrs["machine_record"] = record
+        write_result(damaged.data, paths[1], damaged.files)
+        with pytest.raises(InputError, match=r"1\.nc: .*is damaged"):
+            compare(*paths)

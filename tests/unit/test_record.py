@@ -31,6 +31,7 @@ ATTRIBUTES = {
     "machine_record": "{}",
     "versions": "{}",
     "summary": "{}",
+    "notes": "[]",
     "files": json.dumps(["result.nc", "samples.png"]),
 }
 
