@@ -320,9 +320,8 @@ def _brought_to_rest(bench: Instrument, newton: Array, bias: Array, until: float
         elif count > OFFSET_TRIALS and bench.clock + seconds > until:
             return replace(rest, at_rest=True)  # as far as fewer solves could tell
         elif len(sizes) > PATIENCE and sizes[-1] > sizes[-1 - PATIENCE] / 2:
-            return (
-                rest  # the loop is not the one that Newton's matrix is of, or drifts faster than it is read
-            )
+            # the loop is not the one that Newton's matrix is of, or drifts faster than it is read
+            return rest
 
 
 def _solved(bench: Instrument, count: int) -> Array:

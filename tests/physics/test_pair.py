@@ -132,7 +132,7 @@ def test_published_temperature_of_offset_and_room(machine_of):
 
 
 def test_stage_is_equation_1_with_each_channels_own_tail_current(machine_of):
-    """Equation (1) with k_j of each channel, solved one by one: slope and saturation exact, the bend within 0.4 % at 3 %."""
+    """Equation (1) with k_j of each channel, solved one by one: slope and saturation exact, the bend to 0.4 %."""
     pair = machine_of("aoc48", serial=4, pair={"feedthrough": "0", "tail_current.spread": "3 %"}).pair
     two_vt = 2 * thermal_voltage(pair.junction_temperature)
     own = pair.degeneration * pair.tail_mismatch

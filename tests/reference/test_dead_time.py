@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -141,7 +143,7 @@ def test_a_cut_does_not_lose_the_past():
     whole = integrate_pieces(loop, start, [Piece(0, 0.6e-6, drive)], times, rtol=1e-9, atol=1e-12).state
     # cuts that are shorter than the delay, and unequal
     edges = [0.0, 3e-9, 5e-9, 31e-9, 200e-9, 0.6e-6]
-    pieces = [Piece(a, b, drive) for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [Piece(a, b, drive) for a, b in pairwise(edges)]
     cut = integrate_pieces(loop, start, pieces, times, rtol=1e-9, atol=1e-12).state
     np.testing.assert_allclose(cut, whole, rtol=0, atol=1e-8)
 

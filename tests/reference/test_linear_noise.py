@@ -199,7 +199,7 @@ def check(bench, count, samples, per_sample, seed, resolved=3):
 @pytest.mark.parametrize("beta", [27.0, 150.0], ids=["slow transient", "transient within one sample"])
 def test_against_a_stochastic_integration_of_16_channels(bench_of, beta):
     bench = bench_of("aoc48", serial=3, channels=16, beta=beta)
-    check(bench, count=3000, samples=8, per_sample=40, seed=11)
+    check(bench, count=8000, samples=8, per_sample=40, seed=11)
 
 
 @pytest.mark.slow
