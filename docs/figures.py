@@ -130,7 +130,7 @@ def time_matters() -> None:
         right.plot(HOURS, shifts, color=BLUE, marker="o", markersize=3)
         right.set_xlabel("time since the trims (h)")
         right.set_ylabel("RMS shift (network units)")
-        right.set_title("drift of the electronics, one random walk")
+        right.set_title("drift of gains and offsets, one random walk")
         right.set_ylim(bottom=0)
         figure.suptitle("What time does to aoc48 (serial 1)")
         figure.savefig(FOLDER / "time.png", dpi=130)

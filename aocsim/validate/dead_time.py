@@ -116,7 +116,7 @@ def _machine(setting: Setting, role_entry: str, delay: float) -> Machine:
     return Machine.build(setting.spec({"poles": {role_entry: text}}), setting.serial)
 
 
-def _relaxed(setting: Setting, entry: str, delay: float) -> Loop:
+def relaxed_loop(setting: Setting, entry: str, delay: float) -> Loop:
     """The setting's machine, dark but for its rest light, with one global alpha and dead time in one place."""
     machine = _machine(setting, entry, delay)
     n = machine.channels
@@ -128,7 +128,7 @@ def _relaxed(setting: Setting, entry: str, delay: float) -> Loop:
     return compose(machine, program, trimmed_exactly(machine, program))
 
 
-def _settling(loop: Loop) -> float:
+def settling_time(loop: Loop) -> float:
     """Time to 1 % of the way from 0 to the fixed point, s."""
     n = loop.channels
     drive = (1 - ALPHA) * np.random.default_rng(6).uniform(-0.3, 0.3, (1, n))
@@ -145,7 +145,7 @@ def _settling(loop: Loop) -> float:
 def _slowed(entry: str, low: float, high: float, expected: float, where: str) -> Check:
     def run(setting: Setting) -> Row:
         delays = np.array([0.0, 5e-9, 10e-9, 20e-9])
-        times = np.array([_settling(_relaxed(setting, entry, delay)) for delay in delays])
+        times = np.array([settling_time(relaxed_loop(setting, entry, delay)) for delay in delays])
         want = times[0] * (1 + (expected - 1) * delays / DEAD_TIME)
         return within(
             f"settling with 20 ns of dead time {where} over settling without",
