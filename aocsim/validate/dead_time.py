@@ -249,7 +249,7 @@ def _growth(loop: Loop, rest: Array) -> float:
 
 CHECKS: tuple[Check, ...] = (
     Check("method_of_steps", _method_of_steps),
-    Check("oscillation_onset", _oscillation),
+    Check("oscillation_onset", _oscillation, slow=True),
     _slowed("node_delay", 1.55, 1.70, 1 + DEAD_TIME * RATE, "at the node"),
     _slowed("optical_delay", 0.97, 1.03, 1.0, "in the optical branch"),
     Check("machine_oscillation_onset", _machine_oscillates, slow=True),

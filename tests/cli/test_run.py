@@ -70,9 +70,10 @@ def test_nothing_recorded_draws_no_voltages(tmp_path: Path) -> None:
     """Nor does it leave those of an earlier run; what is not of a run stays."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.png").write_text("kept")
-    aocsim.run("heart", overrides=SMALL, out=tmp_path / "out")
+    few = {**SMALL, **UNTRIMMED}
+    aocsim.run("heart", overrides=few, out=tmp_path / "out")
     assert (tmp_path / "out" / "voltages.png").exists()
-    aocsim.run("heart", overrides={**SMALL, "record.samples": 0}, out=tmp_path / "out")
+    aocsim.run("heart", overrides={**few, "record.samples": 0}, out=tmp_path / "out")
     assert not (tmp_path / "out" / "voltages.png").exists()
     assert (tmp_path / "out" / "mine.png").exists()
     assert (tmp_path / "out" / "samples.png").exists()
@@ -293,7 +294,7 @@ def test_a_notebook_can_go_on_drawing(tmp_path: Path) -> None:
     """The backend that a notebook names stays; without one, pictures need no screen."""
     code = (
         "import matplotlib, aocsim\n"
-        f"aocsim.run('heart', overrides={SMALL | {'samples': 2, 'diffusion.steps': 2}}, out={str(tmp_path)!r})\n"
+        f"aocsim.run('heart', overrides={SMALL | UNTRIMMED | {'samples': 2}}, out={str(tmp_path)!r})\n"
         "print(matplotlib.get_backend())\n"
     )
     for backend, expected in (("svg", "svg"), (None, "agg")):

@@ -63,6 +63,7 @@ def test_clock_of_the_samples_follows_trims_and_wait(fresh: xarray.Dataset) -> N
     assert aged["begun"].values[0] - begun[0] == pytest.approx(4 * 3600.0, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_heat_costs_and_a_trim_in_the_heat_takes_part_of_it_back() -> None:
     """20 K: pairs lose 3 % of their slope and emitters 4 % of their light, which no bias brings back wholly."""
 
@@ -125,6 +126,7 @@ def test_a_node_that_cannot_discharge_between_solves_is_refused() -> None:
         )
 
 
+@pytest.mark.slow
 def test_offsets_are_trimmed_again_between_samples_of_a_long_run(fresh: xarray.Dataset) -> None:
     """Every second of bench time here: new biases, samples that wait for them, no weights loaded again."""
     fast = {

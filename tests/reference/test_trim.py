@@ -160,6 +160,7 @@ def test_offsets_of_a_badly_known_machine_are_nulled_or_said_to_be_missed(change
     assert trims.costs[1].seconds < 2.0 + 0.1  # and the load of the weights
 
 
+@pytest.mark.slow
 def test_a_target_that_noise_does_not_let_be_reached_is_said_to_be_missed(bench_of):
     """Flicker of 20 % at a high gain: the time for averaging ends first. The trim goes on, and owns up to it."""
     setup = bench_of(
@@ -209,6 +210,7 @@ def test_a_bench_too_slow_for_any_trim_says_why():
         run(**{"timeline.trial_spacing": "1e6 s"})
 
 
+@pytest.mark.slow
 def test_the_sheets_temperature_by_name_is_no_other_room():
     """298.15 K is what None stands for: trims go on between the samples, and no note speaks of two rooms."""
     often = {"compile.offset_trim_interval": "1 ms"}
