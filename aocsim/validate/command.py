@@ -116,7 +116,10 @@ def _run(setting: Setting, only: Sequence[str], folder: Path, threads: int, quie
 
 
 def _earlier(folder: Path) -> set[str]:
-    return {path.name for path in folder.glob("validation*") if path.is_file()}
+    from aocsim.validate.table import GROUPS, MADE_BY, TABLE
+
+    names = {TABLE, MADE_BY, *(f"validation_{group}.png" for group in GROUPS)}
+    return {name for name in names if (folder / name).is_file()}
 
 
 def _print(findings: Sequence[Finding]) -> None:

@@ -162,9 +162,11 @@ def test_command_writes_table_and_figures_and_its_status_says_whether_all_pass(o
 def test_figures_of_an_earlier_table_do_not_stay(one_group, tmp_path):
     one_group(GOOD)
     assert invoke("--out", tmp_path, "--threads", 1).exit_code == 0
+    (tmp_path / "validation_notes.md").write_text("mine")
     one_group(Check("skips", _raise(SkippedError("no binary"))))
     assert invoke("--out", tmp_path, "--threads", 1).exit_code == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"validation.json", "validation_made_by.json"}
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"validation.json", "validation_made_by.json", "validation_notes.md"}
 
 
 @pytest.mark.parametrize(
