@@ -1,1 +1,1 @@
-"""Comparisons of the simulator with things it was not made from, one module a group of checks."""
+"""Comparisons of the simulator with closed forms, other programs and measurements, one module a group of checks."""

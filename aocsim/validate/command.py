@@ -29,8 +29,8 @@ def _validate(
         typer.Option("--only", metavar="NAME", help="A group or a check; repeatable.  [all]"),
     ] = None,
     machine: Annotated[str, typer.Option(metavar="NAME", help="The machine that is compared.")] = "aoc48",
-    serial: Annotated[int, typer.Option(metavar="N", help="Its serial number.")] = 1,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the live noise.")] = 0,
+    serial: Annotated[int, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Its serial number.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Seed of the live noise.")] = 0,
     twin: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Parameter file of a measured machine, as the public twin has it."),

@@ -170,9 +170,9 @@ def gain_row(records: Records) -> Row:
     nrmse = total / records.span * PER_CENT
     return within(
         "error to the ideal of one trial over that of five",
-        "five trials help: sqrt(2), half of the error's power, to sqrt(5) of independent ones and nothing systematic",
+        "five trials help: 1.6, to sqrt(5) of independent ones without a systematic error",
         float(total[0] / total[1]),
-        float(np.sqrt(2)),
+        1.6,
         float(np.sqrt(5)),
         reason=f"NRMSE {nrmse[0]:.3g} % of 1, {nrmse[1]:.3g} % of 5, {nrmse[2]:.3g} % of {counts[2]} trials, "
         f"systematic {rms(records.systematic) / records.span * PER_CENT:.3g} %",

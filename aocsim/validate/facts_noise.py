@@ -193,10 +193,11 @@ def flicker_row(parts: dict[str, tuple[float, float]]) -> Row:
     share = PER_CENT * parts["flicker"][0] / parts["all"][0]
     return within(
         "share of flicker in the variance of one sample",
-        "most of it, two thirds or more: a window, over which it stands, gains little, and trials gain",
+        "at least 85 %: at most 10 to 15 % is white in 5 MHz",
         share,
-        PER_CENT * 2 / 3,
-        PER_CENT,
+        PER_CENT * (1 - WHITE),
+        np.inf,
+        expected=PER_CENT * (1 - WHITE),
         unit="%",
         reason="the rest is the detectors', which the relaxed loop has correlated over microseconds",
     )

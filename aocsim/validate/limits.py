@@ -155,6 +155,8 @@ def _size(one: Limit, value: float, unit: str) -> str:
     if np.isfinite(value):
         return f"{value:.3g}{unit}"
     scale = one.one if unit else 1.0
+    if one.error[0] > LEVEL:
+        return f"less than {one.sizes[0] * scale:.3g}{unit}"
     return f"more than {one.sizes[np.isfinite(one.error)].max() * scale:.3g}{unit}"
 
 

@@ -103,7 +103,7 @@ def test_shares_that_do_not_add_up_fail():
     parts = {"all": (1.0, 1.0), "flicker": (0.9, 0.9), "detectors": (0.1, 0.1)}
     assert facts_noise.sum_row(parts).status == facts_noise.flicker_row(parts).status == "pass"
     assert facts_noise.sum_row({**parts, "detectors": (0.3, 0.3)}).status == "fail"
-    assert facts_noise.flicker_row({**parts, "flicker": (0.6, 0.6)}).status == "fail"
+    assert facts_noise.flicker_row({**parts, "flicker": (0.7, 0.7)}).status == "fail"
 
 
 def test_lines_that_stand_still_do_not_average():

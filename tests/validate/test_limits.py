@@ -71,6 +71,13 @@ def test_crossing_interpolates_in_logarithms():
     assert crossing(sizes, np.array([1e-3, 1e-1, np.nan])) < 10
 
 
+def test_an_effect_beyond_the_level_at_its_smallest_size_is_said_to_be_less():
+    error = np.full(len(SIZES), np.nan)
+    error[0] = 6 * LEVEL
+    one = limits.Limit("x", "x", "x", "mV", 2.0, SIZES, error, crossing(SIZES, error), float("nan"))
+    assert Limits((one,)).rows()[0][1:3] == ("less than 0.0625", "less than 0.125 mV")
+
+
 def test_limit_lies_where_the_error_is_the_level(bench):
     found = limit_of(Setting(), "temperature")
     assert SIZES[0] < found.limit < SIZES[-1]
