@@ -76,7 +76,8 @@ def _start(workers: int) -> None:
 
 def _stop() -> None:
     global _started
-    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+    # joblib's own end: it removes the folder its workers share, which would be reported as leaked
+    get_reusable_executor().terminate(kill_workers=True)
     _started = 0
 
 

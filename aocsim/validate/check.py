@@ -16,6 +16,18 @@ from aocsim.spec import MachineSpec, Text
 
 Array = NDArray[np.float64]
 Status = Literal["pass", "fail", "skipped"]
+Reference = Literal["independent", "shared inputs", "second implementation", "fitted"]
+
+REFERENCES: Mapping[Reference, str] = {
+    "independent": "from outside the machine's model: published data, ngspice with the sheets' component values, "
+    "another method, or a closed form that takes nothing from the machine",
+    "shared inputs": "a formula or a second way that takes parameters from the same sheets or objects as what it is "
+    "compared with: it sees a wrong computation, not a wrong parameter",
+    "second implementation": "the same equations written once more by the same authors: it sees a slip, not a mistake "
+    "shared by both",
+    "fitted": "sheets or criterion were tuned to this reference: the row shows that the fit holds",
+}
+"""How much a reference can tell, and what each word means."""
 
 PER_CENT = 100.0
 
@@ -84,6 +96,45 @@ class Curve:
     band_label: str = ""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A number that has to lie in an interval.
+
+    Attributes:
+        value: the number.
+        low: lower end, may be infinite.
+        high: upper end, may be infinite.
+        unit: of all three; may be empty.
+    """
+
+    value: float
+    low: float
+    high: float
+    unit: str = ""
+
+    @property
+    def told(self) -> str:
+        """The number with its unit."""
+        return self._with_unit(f"{self.value:.4g}")
+
+    @property
+    def interval(self) -> str:
+        """The interval in words."""
+        if np.isfinite(self.low) and np.isfinite(self.high):
+            return self._with_unit(f"{self.low:.4g} to {self.high:.4g}")
+        return self._with_unit(
+            f"at least {self.low:.4g}" if np.isfinite(self.low) else f"at most {self.high:.4g}"
+        )
+
+    @property
+    def inside(self) -> bool:
+        """Whether the number lies in the interval; not a number does not."""
+        return bool(self.low <= self.value <= self.high)
+
+    def _with_unit(self, text: str) -> str:
+        return f"{text} {self.unit}".rstrip()
+
+
 @dataclass(frozen=True, eq=False)
 class Row:
     """One comparison of the table.
@@ -91,13 +142,15 @@ class Row:
     Attributes:
         what: what of the simulator is compared, one line.
         against: with what, named so that it can be looked up.
-        rms: root mean square error, per cent of `span`; for one number the absolute error.
-        maximum: largest error, per cent of `span`.
+        rms: root mean square error, per cent of `span`; for one number the absolute error; None where the criterion
+            is an interval.
+        maximum: largest error, per cent of `span`, or None likewise.
         span: what the errors are per cent of, in words with its size: "range of 4.3 V".
         tolerance: the criterion in words, with its numbers.
         status: whether it is met.
         reason: why it was skipped or failed, or what the numbers do not say; may be empty.
         curve: for the figure of the group.
+        reading: the number and its interval, where that is the criterion.
     """
 
     what: str
@@ -109,6 +162,7 @@ class Row:
     status: Status
     reason: str = ""
     curve: Curve | None = None
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -118,11 +172,13 @@ class Check:
     Attributes:
         name: lower case with underscores, unique in the whole table; `aocsim validate --only NAME` runs it alone.
         run: does it.
+        reference: how independent what it compares with is.
         slow: it takes more than a second or two; its test is marked slow.
     """
 
     name: str
     run: Callable[[Setting], Row]
+    reference: Reference
     slow: bool = False
 
 
@@ -186,36 +242,20 @@ def within(
     low: float,
     high: float,
     *,
-    expected: float | None = None,
     unit: str = "",
     reason: str = "",
     curve: Curve | None = None,
 ) -> Row:
-    """A row for one number that has to lie in an interval; its error is against `expected`, by default the middle.
+    """A row for one number that has to lie in an interval, an end of which may be infinite.
 
-    An end may be infinite, then `expected` is needed. `reason` should say what the number is.
+    It has no error: where in the interval the number should lie, the criterion does not say. `reason` should say what
+    the number is.
 
     Raises:
-        ValueError: no finite middle and none given.
+        ValueError: no such interval.
     """
-    middle = (low + high) / 2 if expected is None else expected
-    if not np.isfinite(middle) or middle == 0:
-        raise ValueError(f"{what}: an expected value that is finite and not zero is needed")
-    error = PER_CENT * abs(value - middle) / abs(middle)
-    unit = f" {unit}" if unit else ""
-    if np.isfinite(low) and np.isfinite(high):
-        tolerance = f"{low:.4g} to {high:.4g}{unit}"
-    else:
-        tolerance = f"at least {low:.4g}{unit}" if np.isfinite(low) else f"at most {high:.4g}{unit}"
-    told = f"{value:.4g}{unit}" + (f": {reason}" if reason else "")
-    return Row(
-        what,
-        against,
-        error,
-        error,
-        f"{middle:.4g}{unit}",
-        tolerance,
-        "pass" if low <= value <= high else "fail",
-        told,
-        curve,
-    )
+    if not low <= high or not (np.isfinite(low) or np.isfinite(high)):
+        raise ValueError(f"{what}: from {low} to {high} is no interval")
+    reading = Reading(float(value), float(low), float(high), unit)
+    status: Status = "pass" if reading.inside else "fail"
+    return Row(what, against, None, None, "", reading.interval, status, reason, curve, reading)

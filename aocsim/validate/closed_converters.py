@@ -210,6 +210,10 @@ def sine_alias_row(loop: Loop, digitiser: Digitiser, rate: float) -> Row:
 
 def _sine_alias(setting: Setting) -> Row:
     machine = setting.build()
+    if machine.channels < len(ABOVE):
+        raise SkippedError(
+            f"{len(ABOVE)} sines need a channel each, {setting.machine} has {machine.channels}"
+        )
     return sine_alias_row(without_weights(machine), machine.digitiser, machine.digitiser.sample_rate)
 
 
@@ -253,9 +257,9 @@ def _white_alias(setting: Setting) -> Row:
 
 
 CHECKS = (
-    Check("converter_rounding", _ramp),
-    Check("effective_bits", _effective_bits),
-    Check("digitiser_noise_floor", _floor),
-    Check("aliased_sines", _sine_alias, slow=True),
-    Check("aliased_noise", _white_alias),
+    Check("converter_rounding", _ramp, "shared inputs"),
+    Check("effective_bits", _effective_bits, "shared inputs"),
+    Check("digitiser_noise_floor", _floor, "shared inputs"),
+    Check("aliased_sines", _sine_alias, "shared inputs", slow=True),
+    Check("aliased_noise", _white_alias, "shared inputs"),
 )

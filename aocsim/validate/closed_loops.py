@@ -316,10 +316,10 @@ def _settling(setting: Setting) -> Row:
 
 
 CHECKS = (
-    Check("step_of_one_pole", _step),
-    Check("step_of_cascaded_poles", _cascade_step),
-    Check("response_of_cascaded_poles", _cascade_response),
-    Check("open_path_corner", _corner),
-    Check("closed_loop_small_signal", _closed_loop, slow=True),
-    Check("settling_with_relaxation", _settling),
+    Check("step_of_one_pole", _step, "shared inputs"),
+    Check("step_of_cascaded_poles", _cascade_step, "shared inputs"),
+    Check("response_of_cascaded_poles", _cascade_response, "shared inputs"),
+    Check("open_path_corner", _corner, "shared inputs"),
+    Check("closed_loop_small_signal", _closed_loop, "shared inputs", slow=True),
+    Check("settling_with_relaxation", _settling, "shared inputs"),
 )

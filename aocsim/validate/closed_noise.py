@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.components.photodetector import Photodetector
-from aocsim.compose import Electronics, compose, photocurrent_matrix, reaching_at_rest
+from aocsim.compose import Electronics, compose, reaching_at_rest
 from aocsim.loop import Arm, Loop
 from aocsim.machine import Machine
 from aocsim.program import Program
@@ -30,7 +30,7 @@ from aocsim.solve.linear_noise import read_out_covariance, sampled_noise
 from aocsim.solve.steady import steady_state
 from aocsim.stages import Noise, Pole, Scale
 from aocsim.validate.check import PER_CENT, Check, Curve, Row, Setting, SkippedError, compared
-from aocsim.validate.setups import heart
+from aocsim.validate.setups import darkness, heart, photocurrents
 
 Array = NDArray[np.float64]
 
@@ -188,13 +188,11 @@ def _spectrum(setting: Setting) -> Row:
     return spectrum_row(loop, alpha, gain, 1 / rate, machine.digitiser.sample_rate, setting.seed)
 
 
-def node_densities(machine: Machine, program: Program, z: Array) -> Array:
-    """One-sided density (..., n) V^2/Hz in front of the node's pole at node voltages z (..., n), from the parts."""
-    detector, matrices = machine.detector, photocurrent_matrix(machine, program)
-    total = np.zeros_like(z)
-    for arm in (0, 1):
-        light = machine.arm_activation(arm, z) + machine.led.bias_power(arm)
-        total += detector.shot_noise * 2 * CHARGE * (light @ matrices[arm].T) + dark_density(detector)
+def node_densities(machine: Machine, program: Program, z: Array, dark: Array | float = 0.0) -> Array:
+    """One-sided density (n,) V^2/Hz in front of the node's pole at node voltages z (n,); `dark` as `photocurrents`."""
+    detector = machine.detector
+    current = photocurrents(machine, program, z[None], dark)[0].sum(axis=0)
+    total = detector.shot_noise * 2 * CHARGE * current + 2 * dark_density(detector)
     return np.asarray(total * (detector.feedback_resistance * machine.gains.node_gain(program.beta)) ** 2)
 
 
@@ -273,14 +271,14 @@ def _monte_carlo(setting: Setting) -> Row:
     start = np.zeros((1, loop.states))
     settled = integrate(loop, start, drive, np.array([0.0, 20e-6])).state[:, -1]
     rest = steady_state(loop, settled, drive)[0]
-    density = node_densities(machine, program, rest)
+    density = node_densities(machine, program, rest, darkness(setting))
     runs = stochastic_runs(loop, 2 * np.pi * machine.poles.node, density, rest, drive[0], setting.seed)
     return monte_carlo_row(loop, runs, rest, drive[0], setting.seed)
 
 
 CHECKS = (
-    Check("noise_variance", _variance),
-    Check("noise_draws", _draws),
-    Check("noise_spectrum", _spectrum),
-    Check("noise_monte_carlo", _monte_carlo, slow=True),
+    Check("noise_variance", _variance, "shared inputs"),
+    Check("noise_draws", _draws, "shared inputs"),
+    Check("noise_spectrum", _spectrum, "shared inputs"),
+    Check("noise_monte_carlo", _monte_carlo, "shared inputs", slow=True),
 )

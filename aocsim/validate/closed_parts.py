@@ -281,12 +281,12 @@ def _memory(setting: Setting) -> Row:
 
 
 CHECKS = (
-    Check("pair_slope", _pair_slope),
-    Check("pair_law", _pair_law),
-    Check("led_step", _led_step),
-    Check("led_bandwidth", _led_bandwidth),
-    Check("led_bandwidth_20ma", _led_20ma),
-    Check("led_curvature", _led_curvature),
-    Check("capacitance_noise", _capacitance),
-    Check("memory_noise", _memory),
+    Check("pair_slope", _pair_slope, "shared inputs"),
+    Check("pair_law", _pair_law, "fitted"),
+    Check("led_step", _led_step, "shared inputs"),
+    Check("led_bandwidth", _led_bandwidth, "shared inputs"),
+    Check("led_bandwidth_20ma", _led_20ma, "shared inputs"),
+    Check("led_curvature", _led_curvature, "shared inputs"),
+    Check("capacitance_noise", _capacitance, "shared inputs"),
+    Check("memory_noise", _memory, "shared inputs"),
 )

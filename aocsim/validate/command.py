@@ -52,8 +52,9 @@ def _validate(
 ) -> None:
     """Compare the simulator with closed forms, SPICE, the measured machine and the paper's facts.
 
-    One row a comparison: error RMS and maximum in per cent of range, tolerance, and whether it passes. Leaves
-    validation.json and a figure for each group. Exit status 1 if a row fails, 2 for bad input.
+    One row a comparison: error RMS and maximum in per cent of range, or a value and its interval; tolerance, whether
+    it passes, and how independent its reference is. Leaves validation.json and a figure for each group. Exit status 1
+    if a row fails, 2 for bad input.
     """
     from aocsim.validate.check import Setting
 
@@ -123,20 +124,38 @@ def _earlier(folder: Path) -> set[str]:
 
 
 def _print(findings: Sequence[Finding]) -> None:
+    from aocsim.validate.check import REFERENCES
+
     rows = [
         (
             finding.check,
             finding.row.status.upper() if finding.row.status == "fail" else finding.row.status,
             _percent(finding.row.rms),
             _percent(finding.row.maximum),
+            "" if finding.row.reading is None else finding.row.reading.told,
             finding.row.tolerance,
+            finding.reference,
             finding.row.what,
             finding.row.against,
             finding.row.reason,
         )
         for finding in findings
     ]
-    print_table(("check", "status", "rms %", "max %", "tolerance", "what", "against", "note"), rows)
+    columns = (
+        "check",
+        "status",
+        "rms %",
+        "max %",
+        "value",
+        "tolerance",
+        "reference",
+        "what",
+        "against",
+        "note",
+    )
+    print_table(columns, rows)
+    say("", "reference:")
+    say(*(f"  {word}: {meaning}" for word, meaning in REFERENCES.items()))
     count = {
         status: sum(finding.row.status == status for finding in findings)
         for status in ("pass", "fail", "skipped")
@@ -149,9 +168,10 @@ def _percent(value: float | None) -> str:
 
 
 def _limits(setting: Setting, out: Path, threads: int, quiet: bool) -> None:
-    from aocsim.validate.limits import find_limits, write_limits
+    from aocsim.validate.limits import find_limits, require_heart, write_limits
 
     _check_setting(setting)
+    require_heart(setting)
     with output_folder(out) as folder:
         limits = find_limits(setting, threads=threads, progress=not quiet)
         written = write_limits(limits, setting, folder)

@@ -141,7 +141,7 @@ def _check(name: str) -> Check:
         twin = load(setting.twin_file)
         return banded(what, measured(twin), _ensemble(setting)[name], setting.twin_file.name)
 
-    return Check(name, run, slow=True)
+    return Check(name, run, "fitted", slow=True)
 
 
 def banded(what: str, measured: Array, ensemble: Array, source: str) -> Row:

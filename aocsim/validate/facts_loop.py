@@ -23,7 +23,7 @@ from aocsim.solve.integrators import integrate
 from aocsim.solve.piecewise import Piece, integrate_pieces
 from aocsim.solve.steady import steady_state
 from aocsim.validate.check import PER_CENT, Check, Curve, Row, Setting, compared, within
-from aocsim.validate.setups import heart, without_weights
+from aocsim.validate.setups import heart, require_channels, without_weights
 
 Array = NDArray[np.float64]
 
@@ -245,15 +245,16 @@ def kick_row(rates: Array, gains: Array, alpha: float, tau: float) -> Row:
 
 def _kicked_ring(setting: Setting) -> Row:
     machine = setting.build()
+    require_channels(machine, 2 * RING, "the ring")
     alpha = float(machine.gains.set_alpha(np.array([ALPHA]))[0])
     tau = 1 / float(2 * np.pi * machine.poles.node.mean())
     return kick_row(kick_rates(setting, GAINS), GAINS, alpha, tau)
 
 
 CHECKS = (
-    Check("loop_bandwidth", _bandwidth),
-    Check("relaxed_bandwidth", _relaxed_bandwidth, slow=True),
-    Check("settling_of_a_step", _settling, slow=True),
-    Check("kick_of_the_heart", _kicked_heart, slow=True),
-    Check("kick_of_a_symmetric_ring", _kicked_ring, slow=True),
+    Check("loop_bandwidth", _bandwidth, "shared inputs"),
+    Check("relaxed_bandwidth", _relaxed_bandwidth, "shared inputs", slow=True),
+    Check("settling_of_a_step", _settling, "independent", slow=True),
+    Check("kick_of_the_heart", _kicked_heart, "shared inputs", slow=True),
+    Check("kick_of_a_symmetric_ring", _kicked_ring, "shared inputs", slow=True),
 )

@@ -85,7 +85,9 @@ def _draw(axis: Axes, finding: Finding, curve: Curve) -> None:
         axis.set_yscale("log")
         _few_ticks(axis.yaxis, np.concatenate([curve.got, curve.want]))
     name = fill(finding.check.replace("_", " "), LINE)
-    if row.rms is None or row.maximum is None:
+    if row.reading is not None:
+        errors = f"{row.reading.told}; {row.tolerance}"
+    elif row.rms is None or row.maximum is None:
         errors = ""
     elif row.rms == row.maximum:  # one number
         errors = f"{row.rms:.2g} % off; {row.tolerance}"

@@ -62,7 +62,7 @@ def limits_figure(limits: Sequence[Drawn], level: float, source: str) -> Figure:
 
     figure = Figure(figsize=(7.2, 5.0))
     axis = figure.subplots()
-    for k, one in enumerate(limits):
+    for k, one in enumerate(one for one in limits if len(one.sizes)):
         label = f"{one.what} ({one.one:.3g} {one.unit})"
         style = DASHES[k // len(COLOURS) % len(DASHES)]
         axis.loglog(

@@ -285,10 +285,14 @@ def capacitance_row(setting: Setting) -> Row:
 
 CHECKS: tuple[Check, ...] = (
     *(
-        Check(f"spice_pair_{junction:g}_kelvin", partial(pair_row, junction=junction))
+        Check(f"spice_pair_{junction:g}_kelvin", partial(pair_row, junction=junction), "independent")
         for junction in JUNCTIONS
     ),
-    Check("spice_loop_one_pole", partial(loop_row, poles={"sheet": "poles"}, what="the node's pole alone")),
+    Check(
+        "spice_loop_one_pole",
+        partial(loop_row, poles={"sheet": "poles"}, what="the node's pole alone"),
+        "independent",
+    ),
     Check(
         "spice_loop_minor_poles",
         partial(
@@ -296,6 +300,7 @@ CHECKS: tuple[Check, ...] = (
             poles={"sheet": "poles_all"},
             what="poles of node, driver, microLED and transimpedance amplifier",
         ),
+        "independent",
         slow=True,
     ),
     Check(
@@ -307,6 +312,7 @@ CHECKS: tuple[Check, ...] = (
             reason="in the circuit the carrier balance itself makes the microLED's lag",
             carrier_dynamics=True,
         ),
+        "independent",
         slow=True,
     ),
     Check(
@@ -317,10 +323,11 @@ CHECKS: tuple[Check, ...] = (
             what="all poles, 20 ns of dead time in the arms and 20 ns at the node",
             reason="the circuit's dead time is that of lossless lines",
         ),
+        "independent",
         slow=True,
     ),
-    Check("spice_detector_white", white_row),
-    Check("spice_detector_density", density_row),
-    Check("spice_detector_relaxed", relaxed_row),
-    Check("spice_detector_capacitance", capacitance_row),
+    Check("spice_detector_white", white_row, "independent"),
+    Check("spice_detector_density", density_row, "independent"),
+    Check("spice_detector_relaxed", relaxed_row, "independent"),
+    Check("spice_detector_capacitance", capacitance_row, "independent"),
 )

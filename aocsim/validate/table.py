@@ -17,7 +17,7 @@ from aocsim.errors import AocsimError, InputError, unknown_name
 from aocsim.output import write_json
 from aocsim.parallel import parallel
 from aocsim.provenance import commit, versions
-from aocsim.validate.check import Check, Row, Setting, SkippedError
+from aocsim.validate.check import REFERENCES, Check, Reference, Row, Setting, SkippedError
 
 log = logging.getLogger(__name__)
 
@@ -41,25 +41,36 @@ class Finding:
     Attributes:
         group: module of the check.
         check: name of the check.
+        reference: of the check: how independent what it compares with is.
         row: what it found.
         seconds: how long it took, s.
     """
 
     group: str
     check: str
+    reference: Reference
     row: Row
     seconds: float
 
     def as_record(self) -> dict[str, object]:
-        """Plain values for JSON: all of the row but its curve, errors as `rms_percent` and `max_percent`."""
+        """Plain values for JSON: all of the row but its curve, errors as `rms_percent` and `max_percent`.
+
+        A row has either errors or a value with its interval; what it has not is None.
+        """
+        reading = self.row.reading
         return {
             "group": self.group,
             "check": self.check,
             "what": self.row.what,
             "against": self.row.against,
+            "reference": self.reference,
             "rms_percent": self.row.rms,
             "max_percent": self.row.maximum,
-            "percent_of": self.row.span,
+            "percent_of": self.row.span or None,
+            "value": None if reading is None else reading.value,
+            "lowest": None if reading is None else reading.low,
+            "highest": None if reading is None else reading.high,
+            "unit": None if reading is None else reading.unit,
             "tolerance": self.row.tolerance,
             "status": self.row.status,
             "reason": self.row.reason,
@@ -92,7 +103,7 @@ def chosen(only: Sequence[str] = ()) -> list[tuple[str, Check]]:
 
 
 def run_check(setting: Setting, place: tuple[str, str]) -> Finding:
-    """One check, named by its group and name; whatever goes wrong in it is a failed row."""
+    """One check, named by its group and name; whatever goes wrong in it, sheets included, is a failed row."""
     group, name = place
     check = next(check for check in checks(group) if check.name == name)
     began = time.perf_counter()
@@ -102,14 +113,12 @@ def run_check(setting: Setting, place: tuple[str, str]) -> Finding:
             row = check.run(setting)
     except SkippedError as reason:
         row = _empty(check, "skipped", str(reason))
-    except InputError:  # of the setting: the sheets, the twin's file
-        raise
     except AocsimError as error:
         row = _empty(check, "fail", str(error))
     except Exception as error:  # a defect in one comparison must not take the others along
         log.exception("%s", name)
         row = _empty(check, "fail", f"{type(error).__name__}: {error}")
-    return Finding(group, name, row, time.perf_counter() - began)
+    return Finding(group, name, check.reference, row, time.perf_counter() - began)
 
 
 def run_checks(
@@ -127,7 +136,7 @@ def run_checks(
         done: hears each finding as it comes.
 
     Raises:
-        InputError: unknown names, or a fault of the setting's files.
+        InputError: unknown names.
     """
     places = [(group, check.name) for group, check in chosen(only)]
     work = partial(run_check, setting)
@@ -145,15 +154,15 @@ def _empty(check: Check, status: str, reason: str) -> Row:
 
 
 def write_table(findings: Sequence[Finding], setting: Setting, folder: Path) -> None:
-    """Write validation.json, a list of rows, and beside it what made it."""
+    """Write validation.json, a list of rows, and beside it what made it and what the words for references mean."""
     write_json(folder / TABLE, [finding.as_record() for finding in findings])
     write_json(folder / MADE_BY, made_by(setting))
 
 
 def made_by(setting: Setting) -> Mapping[str, object]:
-    """Versions, commit and setting."""
+    """Versions, commit, setting, and the words for references."""
     settled = {name: None if value is None else str(value) for name, value in asdict(setting).items()}
-    return {"commit": commit(), "versions": versions(), "setting": settled}
+    return {"commit": commit(), "versions": versions(), "setting": settled, "references": REFERENCES}
 
 
 def read_table(path: Path) -> list[dict[str, object]]:

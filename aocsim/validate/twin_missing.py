@@ -20,7 +20,8 @@ from aocsim.components.node_measured import MeasuredNode
 from aocsim.constants import BOLTZMANN, ELEMENTARY_CHARGE
 from aocsim.live import Flicker
 from aocsim.solve.linear_noise import discretise
-from aocsim.validate.check import PER_CENT, Check, Row, Setting, compared
+from aocsim.twin.fit import FAR
+from aocsim.validate.check import PER_CENT, Check, Row, Setting, SkippedError, compared
 from aocsim.validate.twin_setup import Case, Changes, case_of
 
 Array = NDArray[np.float64]
@@ -89,13 +90,15 @@ def poles_row(setting: Setting) -> Row:
 
 
 def saturation_row(setting: Setting) -> Row:
-    """The amplifier's saturation, at drives that leave its linear range."""
+    """The amplifier's saturation, at drives that leave its linear range; an amplifier without rails has none."""
     case = case_of(setting)
     limit = case.twin.measurement.array("deq_input_min_max")
     hard = replace(case, drive=np.clip(OVERDRIVE * case.drive, *limit))
     machine = hard.machine()
     node, law = machine.node, hard.map()
     assert isinstance(node, MeasuredNode)
+    if max(-node.linear_low, node.linear_high) >= FAR:
+        raise SkippedError("the node amplifier does not saturate")
     z = np.zeros_like(hard.drive)
     for _ in range(RELAXED_STEPS):
         z = z + RELAXED_STEP * (node.saturate(law.step(z)) - z)
@@ -159,14 +162,14 @@ def noise_row(setting: Setting) -> Row:
 
 
 MISSING: tuple[Check, ...] = (
-    Check("twin_slm_rounding", slm_row),
-    Check("twin_converter_rounding", converter_row),
-    Check("twin_saturation", saturation_row),
-    Check("twin_minor_poles", poles_row),
-    Check("twin_noise", noise_row),
-    Check("twin_flicker", flicker_row),
-    Check("twin_thermal_droop", droop_row),
-    Check("twin_room", room_row),
+    Check("twin_slm_rounding", slm_row, "shared inputs"),
+    Check("twin_converter_rounding", converter_row, "shared inputs"),
+    Check("twin_saturation", saturation_row, "shared inputs"),
+    Check("twin_minor_poles", poles_row, "shared inputs"),
+    Check("twin_noise", noise_row, "shared inputs"),
+    Check("twin_flicker", flicker_row, "shared inputs"),
+    Check("twin_thermal_droop", droop_row, "shared inputs"),
+    Check("twin_room", room_row, "shared inputs"),
 )
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from aocsim.cli import app
+from aocsim.library import Library
+from aocsim.twin import measurement_of, write_measurement
 from aocsim.validate import limits
 from aocsim.validate.check import Setting
 from aocsim.validate.limits import (
@@ -18,8 +23,10 @@ from aocsim.validate.limits import (
     crossing,
     effects,
     limit_of,
+    spreads_of,
     write_limits,
 )
+from aocsim.validate.limits_figure import limits_figure
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +35,7 @@ def bench():
 
 
 def error_of(name, bench, size):
-    return next(effect for effect in effects() if effect.name == name).error(bench, size)
+    return next(effect for effect in effects(Setting()) if effect.name == name).error(bench, size)
 
 
 def test_without_an_effect_machine_and_twin_agree(bench):
@@ -51,8 +58,6 @@ def test_small_effects_grow_in_proportion(bench):
 
 def test_droop_is_a_change_of_gain(bench):
     """Emitters dimmer by 0.2 %/K: what 0.998 of beta does to the twin's own fixed points, to 2 %."""
-    from dataclasses import replace
-
     from aocsim.compose import compose
 
     dim = replace(bench.machine.gains, closed_loop_gain=bench.machine.gains.closed_loop_gain * 0.998)
@@ -96,8 +101,95 @@ def test_table_and_figure(tmp_path, monkeypatch):
     assert written[1].stat().st_size > 20_000
 
 
+EDITED = {
+    "slm": ('value = "0.015 rad"', 'value = "0.03 rad"'),
+    "pair": ('spread = "1 mV"', 'spread = "2 mV"'),
+    "optics": ('spread = "2.5 %"\nper = "pixel"', 'spread = "5 %"\nper = "pixel"'),
+    "node": ('value = "2.26 V"', 'value = "2.0 V"'),
+    "poles": ('[entries.node_delay]\nvalue = "0 ns"', '[entries.node_delay]\nvalue = "10 ns"'),
+}
+
+
+@pytest.fixture(scope="module")
+def edited(tmp_path_factory):
+    """A library whose sheets have other spreads."""
+    folder = tmp_path_factory.mktemp("library")
+    (folder / "components").mkdir()
+    for name, (before, after) in EDITED.items():
+        text = Library.open().part(name).text
+        assert text.count(before) == 1
+        (folder / "components" / f"{name}.toml").write_text(text.replace(before, after))
+    return folder
+
+
+def test_units_are_those_of_the_sheets(bench, edited):
+    """A doubled spread on a sheet doubles the unit, and so the small error at it."""
+    units = [
+        {effect.name: effect.one for effect in effects(setting)}
+        for setting in (Setting(), Setting(library=edited))
+    ]
+    ratio = {name: units[1][name] / one for name, one in units[0].items()}
+    assert ratio == pytest.approx(
+        {
+            **dict.fromkeys(ratio, 1.0),
+            "flicker": 2.0,
+            "pair_mismatch": 2.0,
+            "structure": 2.0,
+            "node_delay": 0.5,
+        }
+    )
+    spreads = spreads_of(Setting(library=edited))
+    assert spreads.node.linear_high == 2.0
+    wider = replace(bench, spreads=spreads)
+    assert error_of("structure", wider, 0.02) / error_of("structure", bench, 0.02) == pytest.approx(
+        2, rel=0.05
+    )
+    # the wobble common to an arm has stayed
+    assert 1.2 < error_of("flicker", wider, 0.02) / error_of("flicker", bench, 0.02) < 2.0
+
+
+def test_a_part_without_spread_has_no_unit():
+    by_name = {effect.name: effect.one for effect in effects(Setting("ideal48"))}
+    assert [by_name[name] for name in ("saturation", "flicker", "pair_mismatch", "structure")] == [0.0] * 4
+    found = limit_of(Setting("ideal48"), "flicker")
+    assert len(found.sizes) == 0
+    assert Limits((found,)).rows()[0][1:4] == ("-", "-", "-")
+    assert limits_figure((found,), LEVEL, "ideal48").axes
+
+
+def test_an_imported_machine_and_its_file_have_the_same_units(tmp_path, twin_file):
+    assert invoke("import-twin", twin_file, "--name", "measured", "--out", tmp_path).exit_code == 0
+    imported = effects(Setting("measured", library=tmp_path))
+    read = effects(Setting(twin_file=twin_file))
+    assert [effect.one for effect in imported] == [effect.one for effect in read]
+    assert all(effect.one > 0 for effect in imported)
+
+
+def test_error_at_one_unit_is_there_where_the_sizes_end_before(bench, monkeypatch):
+    """A scan that stops at its first size still tells the error at one unit."""
+    monkeypatch.setattr(limits, "LEVEL", 1e-9)
+    found = limit_of(Setting(), "thermal_droop")
+    assert np.isnan(found.error[1:]).all()
+    assert found.at_spread == error_of("thermal_droop", bench, 1.0)
+
+
+def test_a_machine_too_small_for_the_heart_is_refused_before_a_folder_is_made(tmp_path):
+    small = replace(Library.open().machine("aoc48"), channels=16)
+    file = write_measurement(measurement_of(small, 1, "small")[0], tmp_path / "small.yaml")
+    assert invoke("import-twin", file, "--out", tmp_path).exit_code == 0
+    for option, given in (("--twin", [file]), ("--machine", ["small", "--library", tmp_path])):
+        result = invoke("validate", "--twin-limits", "--out", tmp_path / "out", option, *given)
+        assert result.exit_code == 2
+        assert option in result.stderr and "45 channels" in result.stderr
+        assert not (tmp_path / "out").exists()
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [effect.name for effect in effects()])
+@pytest.mark.parametrize("name", [effect.name for effect in effects(Setting())])
 def test_every_effect_has_a_limit_or_a_bound(name):
     found = limit_of(Setting(), name)
     known = np.isfinite(found.error)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from aocsim.cli import app
 from aocsim.errors import InputError, PhysicsError
 from aocsim.validate import table
-from aocsim.validate.check import Check, Curve, Setting, SkippedError, compared, within
+from aocsim.validate.check import REFERENCES, Check, Curve, Setting, SkippedError, compared, within
 from aocsim.validate.figures import write_figures
 
 FILE = os.environ.get("AOCSIM_TWIN_FILE")
@@ -77,15 +77,38 @@ def test_nothing_to_compare_is_refused(got, want):
         compared("a", "b", got, want, rms=1.0, maximum=1.0)
 
 
-def test_within_says_number_and_interval():
-    row = within("a", "b", 5.1, 4.9, 5.2, expected=5.0, unit="MHz", reason="why")
-    assert (row.status, row.tolerance) == ("pass", "4.9 to 5.2 MHz")
-    assert row.reason.startswith("5.1 MHz")
-    assert row.rms == pytest.approx(2.0)
+def test_within_says_number_and_interval_and_no_error():
+    """Where in the interval the number should lie, nobody has said: its distance from the middle is no error."""
+    row = within("a", "b", 5.1, 4.9, 5.2, unit="MHz", reason="why")
+    assert (row.status, row.tolerance, row.reason) == ("pass", "4.9 to 5.2 MHz", "why")
+    assert (row.rms, row.maximum) == (None, None)
+    assert row.reading.told == "5.1 MHz"
     assert within("a", "b", 5.3, 4.9, 5.2).status == "fail"
-    assert within("a", "b", 5.3, 4.9, np.inf, expected=5.0).tolerance == "at least 4.9"
-    with pytest.raises(ValueError, match="expected"):
-        within("a", "b", 1.0, 0.0, np.inf)
+    assert within("a", "b", 5.3, 4.9, np.inf).tolerance == "at least 4.9"
+    assert within("a", "b", 42.0, 42.0, 42.0).status == "pass"
+    for low, high in ((1.0, 0.0), (np.nan, 1.0), (-np.inf, np.inf)):
+        with pytest.raises(ValueError, match="interval"):
+            within("a", "b", 1.0, low, high)
+
+
+FITTED = {
+    *(check.name for check in table.checks("ensemble")),
+    *("window_averaging", "white_share", "flicker_share", "five_trials", "beyond_five_trials", "pair_law"),
+}
+SHARING = {
+    "loop_bandwidth", "relaxed_bandwidth", "pair_slope", "step_of_one_pole", "settling_with_relaxation",
+    "open_path_corner", "led_bandwidth_20ma", "led_curvature", "effective_bits", "closed_loop_small_signal",
+    "kick_of_the_heart", "twin_round_trip", "twin_minor_poles", "trial_averaging",
+}  # fmt: skip
+
+
+def test_every_reference_says_how_independent_it_is():
+    said = {check.name: check.reference for _, check in EVERY}
+    assert set(said.values()) == set(REFERENCES)
+    assert {name for name, word in said.items() if word == "fitted"} == FITTED
+    assert {said[name] for name in SHARING} == {"shared inputs"}
+    assert said["twin_step"] == "second implementation"
+    assert {said[check.name] for check in table.checks("spice")} == {"independent"}
 
 
 def _raise(error):
@@ -112,31 +135,33 @@ GOOD = Check(
         "what", "against", [0.0, 1.0], [0.0, 1.0], rms=1, maximum=1,
         curve=Curve(np.array([0.0, 1.0]), "time (s)", np.array([0.0, 1.0]), np.array([0.0, 1.0]), "z (V)"),
     ),
+    "independent",
 )  # fmt: skip
-BAD = Check("bad", lambda s: compared("what", "against", [0.0, 2.0], [0.0, 1.0], rms=1, maximum=1))
+BAD = Check("bad", lambda s: compared("what", "against", [0.0, 2.0], [0.0, 1.0], rms=1, maximum=1), "fitted")
+NUMBER = Check("number", lambda s: within("what", "against", 5.0, 4.0, np.inf, unit="MHz"), "shared inputs")
+
+
+def broken(name, error):
+    return Check(name, _raise(error), "independent")
 
 
 def test_a_check_that_breaks_is_a_failed_row_and_the_others_go_on(one_group):
     one_group(
         GOOD,
-        Check("skips", _raise(SkippedError("no binary"))),
-        Check("physics", _raise(PhysicsError("unstable"))),
-        Check("defect", _raise(ZeroDivisionError("division by zero"))),
+        broken("skips", SkippedError("no binary")),
+        broken("physics", PhysicsError("unstable")),
+        broken("input", InputError("is not valid TOML", file="x.toml")),
+        broken("defect", ZeroDivisionError("division by zero")),
         BAD,
     )
     found = {finding.check: finding.row for finding in table.run_checks(Setting())}
-    assert [found[name].status for name in ("good", "skips", "physics", "defect", "bad")] == [
-        "pass", "skipped", "fail", "fail", "fail",
+    assert [found[name].status for name in ("good", "skips", "physics", "input", "defect", "bad")] == [
+        "pass", "skipped", "fail", "fail", "fail", "fail",
     ]  # fmt: skip
     assert found["skips"].reason == "no binary"
     assert found["physics"].reason == "unstable"
+    assert found["input"].reason == "x.toml: is not valid TOML"
     assert "ZeroDivisionError" in found["defect"].reason
-
-
-def test_a_fault_of_the_users_files_is_no_row(one_group):
-    one_group(Check("input", _raise(InputError("is not valid TOML", file="x.toml"))))
-    with pytest.raises(InputError, match="TOML"):
-        table.run_checks(Setting())
 
 
 def invoke(*arguments):
@@ -144,17 +169,26 @@ def invoke(*arguments):
 
 
 def test_command_writes_table_and_figures_and_its_status_says_whether_all_pass(one_group, tmp_path):
-    one_group(GOOD, Check("skips", _raise(SkippedError("no binary"))))
+    one_group(GOOD, broken("skips", SkippedError("no binary")), NUMBER)
     result = invoke("--out", tmp_path, "--threads", 1)
     assert result.exit_code == 0, result.output
-    assert "1 passed, 0 failed, 1 skipped" in result.stdout
+    assert "2 passed, 0 failed, 1 skipped" in result.stdout
     rows = json.loads((tmp_path / "validation.json").read_text())
-    assert [row["status"] for row in rows] == ["pass", "skipped"]
+    assert [row["status"] for row in rows] == ["pass", "skipped", "pass"]
     assert set(rows[0]) == {
-        "group", "check", "what", "against", "rms_percent", "max_percent", "percent_of", "tolerance", "status",
-        "reason", "seconds",
+        "group", "check", "what", "against", "reference", "rms_percent", "max_percent", "percent_of", "value", "lowest",
+        "highest", "unit", "tolerance", "status", "reason", "seconds",
     }  # fmt: skip
     assert rows[1]["rms_percent"] is None
+    assert (rows[0]["reference"], rows[0]["value"]) == ("independent", None)
+    interval = [
+        rows[2][key] for key in ("rms_percent", "max_percent", "percent_of", "value", "lowest", "highest")
+    ]
+    assert interval == [None, None, None, 5.0, 4.0, None]
+    line = next(line for line in result.stdout.splitlines() if line.startswith("number"))
+    assert line.split()[1:9] == ["pass", "-", "-", "5", "MHz", "at", "least", "4"]
+    for word, meaning in REFERENCES.items():  # told under the table
+        assert f"{word}: {meaning}" in result.stdout
     assert json.loads((tmp_path / "validation_made_by.json").read_text())["setting"]["serial"] == "1"
     assert (tmp_path / "validation_closed_forms.png").stat().st_size > 5000
 
@@ -169,7 +203,7 @@ def test_figures_of_an_earlier_table_do_not_stay(one_group, tmp_path):
     one_group(GOOD)
     assert invoke("--out", tmp_path, "--threads", 1).exit_code == 0
     (tmp_path / "validation_notes.md").write_text("mine")
-    one_group(Check("skips", _raise(SkippedError("no binary"))))
+    one_group(broken("skips", SkippedError("no binary")))
     assert invoke("--out", tmp_path, "--threads", 1).exit_code == 0
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"validation.json", "validation_made_by.json", "validation_notes.md"}
@@ -205,7 +239,7 @@ def test_list_names_all_checks():
 def test_figure_draws_each_curve_over_its_reference(tmp_path):
     from aocsim.validate.figures import group_figure
 
-    found = table.Finding("closed_forms", "good", GOOD.run(Setting()), 0.1)
+    found = table.Finding("closed_forms", "good", "independent", GOOD.run(Setting()), 0.1)
     figure = group_figure("closed_forms", [found, replace(found, check="other")], Setting())
     drawn = [axis for axis in figure.axes if axis.lines]
     assert len(drawn) == 2
@@ -222,3 +256,11 @@ def test_ngspice_is_there_or_its_rows_say_so():
         assert (found.row.status, found.row.reason) == ("skipped", "ngspice is not installed")
     else:
         assert found.row.status == "pass"
+
+
+def test_readme_tells_how_many_rows_have_which_reference():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in line.split("|")] for line in readme.splitlines()]
+    told = {row[1]: row[3] for row in cells if len(row) == 5}
+    for word in REFERENCES:
+        assert int(told[word]) == sum(check.reference == word for _, check in EVERY)
