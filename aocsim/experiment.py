@@ -25,6 +25,7 @@ from aocsim.machine import Machine
 from aocsim.parallel import parallel
 from aocsim.program import Program
 from aocsim.seeds import stream
+from aocsim.solve.integrators import AUTO
 from aocsim.solve.linear_noise import linear_states, sampled_noise
 from aocsim.solve.piecewise import Piece, integrate_pieces
 from aocsim.solve.steady import proven_stable, require_stable, steady_state
@@ -49,7 +50,7 @@ class SolveSettings:
         noise: whether flicker, white noise and converter noise are drawn.
     """
 
-    method: str = "RK45"
+    method: str = AUTO
     rtol: float = 1e-5
     atol: float = 1e-6
     threads: int = 1

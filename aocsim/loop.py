@@ -40,8 +40,11 @@ class Arm:
 
 
 @dataclass(frozen=True, eq=False)
-class _Step:
-    """One evaluation: `stage` on register `source` into register `target`; a pole owns a block of states."""
+class Step:
+    """One evaluation: `stage` on register `source` into register `target`; a pole owns a block of states.
+
+    The first registers hold the node voltages, once for each lag; the source SUM is the sum of drive and arms.
+    """
 
     stage: Stage
     source: int
@@ -68,8 +71,8 @@ class Loop:
     node: tuple[Stage, ...]
     fast_noise: Array | float = 0.0
     lags: tuple[float, ...] = field(init=False)
-    _fast: tuple[_Step, ...] = field(init=False, repr=False)
-    _full: tuple[_Step, ...] = field(init=False, repr=False)
+    _fast: tuple[Step, ...] = field(init=False, repr=False)
+    _full: tuple[Step, ...] = field(init=False, repr=False)
     _sums: tuple[tuple[int, ...], tuple[int, ...]] = field(init=False, repr=False)
     blocks: int = field(init=False)
 
@@ -103,6 +106,14 @@ class Loop:
         return self.blocks * self.channels
 
     @property
+    def plan(self) -> tuple[tuple[Step, ...], tuple[int, ...]]:
+        """What one evaluation of the right-hand side does, in order, and the registers that are summed at the node.
+
+        Neighbouring linear stages are one; noise and dead time do not appear.
+        """
+        return self._fast, self._sums[1]
+
+    @property
     def delayed(self) -> bool:
         """Whether there is any dead time."""
         return self.lags != (0.0,)
@@ -129,7 +140,7 @@ class Loop:
         )
         arm_outputs = self._sums[1]
         for step in self._fast:
-            if step.source == _SUM:
+            if step.source == SUM:
                 x = drive + registers[arm_outputs[0]]
                 for register in arm_outputs[1:]:
                     x += registers[register]
@@ -198,7 +209,7 @@ class Loop:
         densities: dict[int, Array] = {}
         sources: dict[int, list[tuple[int, Array]]] = {}
         for step in self._full:
-            if step.source == _SUM:
+            if step.source == SUM:
                 x = drive + sum(values[r] for r in self._sums[0])
                 tangent = _Tangent.total([tangents[r] for r in self._sums[0]])
             else:
@@ -258,7 +269,7 @@ class Loop:
         return self.linearise(state, drive)[0]
 
 
-_SUM = -1
+SUM = -1  # as a step's source: drive and the arms' outputs
 
 
 def _merged(stages: Sequence[Stage], folds: dict[tuple[int, int], Affine | Scale]) -> tuple[Stage, ...]:
@@ -286,12 +297,12 @@ def _dead_time(stages: Sequence[Stage]) -> float:
 
 def _plan(
     arms: Sequence[Arm], node: Sequence[Stage], roots: Sequence[int]
-) -> tuple[tuple[_Step, ...], tuple[int, ...], int]:
+) -> tuple[tuple[Step, ...], tuple[int, ...], int]:
     """Evaluation order with common beginnings evaluated once; block 0 is the node's pole.
 
     `roots` names the register of each arm's input; the first registers hold z, once for each lag.
     """
-    steps: list[_Step] = []
+    steps: list[Step] = []
     outputs: list[int] = []
     known: dict[tuple[int, ...], int] = {(root,): root for root in roots}
     registers, blocks = max(roots, default=0), 1
@@ -307,16 +318,16 @@ def _plan(
             block = -1
             if isinstance(stage, Pole):
                 block, blocks = blocks, blocks + 1
-            steps.append(_Step(stage, source, registers, block))
+            steps.append(Step(stage, source, registers, block))
             known[path] = registers
         outputs.append(known[path])
-    source = _SUM
+    source = SUM
     for i, stage in enumerate(node):
         if isinstance(stage, Delay):
             continue
         registers += 1
         last = i == len(node) - 1
-        steps.append(_Step(stage, source, registers, 0 if last else -1))
+        steps.append(Step(stage, source, registers, 0 if last else -1))
         source = registers
     return tuple(steps), tuple(outputs), blocks
 

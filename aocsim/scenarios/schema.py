@@ -203,15 +203,15 @@ class Solve(_Table):
     """How the loop's equation is integrated.
 
     Attributes:
-        method: a method of scipy's solve_ivp.
+        method: of `aocsim.solve.integrators.integrate`; auto takes the compiled one that suits the loop.
         rtol: relative tolerance of the integrator.
         atol: its absolute tolerance, volts.
         threads: workers; 0 takes all cores. The result does not depend on it.
         noise: whether live noise is added.
     """
 
-    method: Literal["RK45", "DOP853", "LSODA", "Radau", "BDF"] = "RK45"
-    rtol: float = Field(default=1e-4, ge=1e-12, le=0.1)
+    method: Literal["auto", "Tsit5", "Exponential", "RK45", "DOP853", "LSODA", "Radau", "BDF"] = "auto"
+    rtol: float = Field(default=1e-5, ge=1e-12, le=0.1)
     atol: Annotated[float, _quantity("volt", 1e-15, 1.0)] = 1e-5
     threads: int = Field(default=0, ge=0, le=256)
     noise: bool = True

@@ -1,8 +1,9 @@
-"""Integration of the noiseless loop with SciPy's initial-value solvers.
+"""Integration of the noiseless loop.
 
-RK45 and DOP853 advance a whole batch in one call; their error is judged by the worst trajectory, since a norm
-averaged over a batch lets single trajectories miss the tolerance by orders of magnitude. LSODA, Radau and BDF,
-which factor a jacobian, take one trajectory a call.
+Tsit5 and Exponential are compiled and advance an ensemble in blocks. SciPy's methods are the reference: RK45 and DOP853
+advance a whole batch in one call; their error is judged by the worst trajectory, since a norm averaged over a batch
+lets single trajectories miss the tolerance by orders of magnitude. LSODA, Radau and BDF, which factor a jacobian, take
+one trajectory a call.
 
 No call ever crosses a switching event: the timeline cuts time into segments first, and within a segment the
 drive is constant.
@@ -11,7 +12,7 @@ drive is constant.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,19 @@ from scipy.integrate import DOP853, RK45, solve_ivp
 
 from aocsim.errors import PhysicsError
 from aocsim.loop import Loop
+from aocsim.solve.ensemble import FIRST_STEP, integrate_ensemble
+from aocsim.solve.flat import TooWideError
+from aocsim.solve.outcome import MOST_STEPS
 from aocsim.solve.retarded import History, integrate_retarded
+from aocsim.solve.tsit5 import Tsit5
 
 Array = NDArray[np.float64]
 
+AUTO = "auto"
+COMPILED_METHODS = ("Tsit5", "Exponential")
 BATCH_METHODS = ("RK45", "DOP853")
 SINGLE_METHODS = ("LSODA", "Radau", "BDF")
-FIRST_STEP = 0.1  # of the fastest pole's time constant
+LEAST_SINGLE_RTOL = 1e-5  # below it the rounding of float32 decides, not the method
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +44,14 @@ class Transients:
         state: (solves, times, N) V.
         evaluations: evaluations of the right-hand side, each counted for the batch it served.
         history: node voltages as far back as the dead time needs them; None for a loop without dead time.
+        left: (solves,) V, where a steady-state exit ended the integration: the distance from the equilibrium that
+            fills the rest of the record, as estimated; nan where it was integrated to the end. None without exit.
     """
 
     state: Array
     evaluations: int
     history: History | None = None
+    left: Array | None = None
 
 
 class _WorstTrajectory:
@@ -57,6 +67,17 @@ class _WorstTrajectory:
 
 class _BatchRK45(_WorstTrajectory, RK45):  # type: ignore[misc]
     """scipy's RK45 with the worst trajectory's error."""
+
+    def __init__(self, *args: Any, trajectories: int, **options: Any) -> None:
+        self.trajectories = trajectories
+        super().__init__(*args, **options)
+
+    def _estimate_error_norm(self, K: Array, h: float, scale: Array) -> float:
+        return self._worst(self._estimate_error(K, h) / scale)
+
+
+class _BatchTsit5(_WorstTrajectory, Tsit5):
+    """Tsit5 in SciPy's frame with the worst trajectory's error: takes the steps of the compiled form."""
 
     def __init__(self, *args: Any, trajectories: int, **options: Any) -> None:
         self.trajectories = trajectories
@@ -85,46 +106,119 @@ class _BatchDOP853(_WorstTrajectory, DOP853):  # type: ignore[misc]
         return float(abs(h) * np.where(np.isfinite(norm), norm, np.inf).max())
 
 
+SOLVERS = {"Tsit5": _BatchTsit5, "RK45": _BatchRK45, "DOP853": _BatchDOP853}
+
+
 def integrate(
     loop: Loop,
     state: Array,
     drive: Array | Callable[[float], Array],
     times: Array,
     *,
-    method: str = "RK45",
+    method: str = AUTO,
     rtol: float = 1e-5,
     atol: float = 1e-6,
     history: History | None = None,
+    threads: int = 1,
+    steady_exit: bool = False,
+    precision: type[np.floating[Any]] = np.float64,
+    recorded: int | None = None,
+    most_steps: int = MOST_STEPS,
 ) -> Transients:
     """Integrate a batch over one segment, in which the drive is constant or smooth.
 
-    With dead time in the loop no step is longer than the shortest of them, and RK45 and DOP853 alone can do it.
+    With dead time in the loop no step is longer than the shortest of them, and only Tsit5, RK45 and DOP853 can do it.
 
     Args:
         loop: the loop; its stages may carry a leading axis of length `solves`.
         state: (solves, N) V at times[0].
-        drive: (solves, n) V, constant; or a smooth function of time that returns it.
+        drive: (solves, n) V, constant; or a smooth function of time that returns it, not for Exponential.
         times: increasing instants, s, at which the state is returned; the first is the segment's start.
-        method: RK45 or DOP853 (one batch), LSODA, Radau or BDF (one trajectory a call).
+        method: Tsit5 or Exponential (compiled, blocks of solves), RK45 or DOP853 (SciPy's, one batch), LSODA, Radau or
+            BDF (SciPy's, one trajectory a call); auto is Exponential where that can be, else Tsit5.
         rtol: relative tolerance.
         atol: absolute tolerance, V.
         history: of the nodes before times[0], on the clock of `times`; by default they stood where they are. Used
             where there is dead time, and then continued.
+        threads: of the compiled methods; without effect on the result.
+        steady_exit: with the compiled methods and constant drive, end a block of solves once each is estimated to be
+            within `atol + rtol * 1 V` of its equilibrium.
+        precision: of the compiled methods, float64 or float32.
+        recorded: number of poles whose states are returned, those of the nodes first; all by default.
+        most_steps: budget of steps of the compiled methods.
 
     Raises:
-        PhysicsError: the solver gave up, and at what time; or it cannot look back in time.
+        PhysicsError: the solver gave up, and at what time; it cannot look back in time; an exit or a precision that
+            the method does not have; a tolerance out of the precision's reach.
     """
+    constant = None if callable(drive) else drive
+    asked_for_any = method == AUTO
+    if asked_for_any:
+        method = "Exponential" if constant is not None and not loop.delayed else "Tsit5"
+    if precision is not np.float64 and rtol < LEAST_SINGLE_RTOL:
+        raise PhysicsError(
+            f"rtol = {rtol:.3g} is out of float32's reach: ask for {LEAST_SINGLE_RTOL:.3g} or more, or use float64"
+        )
+    if method in COMPILED_METHODS and constant is not None and not loop.delayed:
+        try:
+            found = integrate_ensemble(
+                loop,
+                state,
+                constant,
+                np.asarray(times, dtype=float),
+                method=method,
+                rtol=rtol,
+                atol=atol,
+                threads=threads,
+                exit_within=(atol + rtol) if steady_exit else 0.0,
+                precision=precision,
+                recorded=recorded,
+                most_steps=most_steps,
+            )
+            return Transients(found.state, found.evaluations, left=found.left if steady_exit else None)
+        except TooWideError as error:
+            if not asked_for_any:
+                raise PhysicsError(f"{method} cannot integrate {error}: use 'auto' or 'RK45'") from None
+            method = "Tsit5"
+    if steady_exit:
+        raise PhysicsError(
+            f"{method} has no steady-state exit here: it takes a compiled method ({', '.join(COMPILED_METHODS)}), a "
+            "constant drive and a loop without dead time"
+        )
+    if precision is not np.float64:
+        raise PhysicsError("float32 takes a compiled method, a constant drive and a loop without dead time")
+    if method == "Exponential":
+        what = "a loop with dead time" if constant is not None else "a drive that changes in time"
+        raise PhysicsError(f"Exponential cannot integrate {what}: use Tsit5")
+    full = _with_scipy(loop, state, drive, times, method=method, rtol=rtol, atol=atol, history=history)
+    if recorded is None:
+        return full
+    return replace(full, state=full.state[..., : recorded * loop.channels])
+
+
+def _with_scipy(
+    loop: Loop,
+    state: Array,
+    drive: Array | Callable[[float], Array],
+    times: Array,
+    *,
+    method: str,
+    rtol: float,
+    atol: float,
+    history: History | None,
+) -> Transients:
+    """What `integrate` does in SciPy's frame."""
     solves = len(state)
     span = (float(times[0]), float(times[-1]))
     at = drive if callable(drive) else lambda _: drive
     # at rest SciPy's own guess of the first step is the whole span, far outside the stable range
     first_step = min(FIRST_STEP / loop.fastest_rate, span[1] - span[0])
-    if method in BATCH_METHODS:
+    if method in SOLVERS:
+        solver = SOLVERS[method]
 
         def batch_rhs(t: float, y: Array) -> Array:
             return loop.rhs(y.reshape(state.shape), at(t)).ravel()
 
-        solver = _BatchRK45 if method == "RK45" else _BatchDOP853
         if loop.delayed:
             past = history or History(state[:, : loop.channels].copy(), solves)
             options = {"rtol": rtol, "atol": atol, "first_step": first_step, "trajectories": solves}
@@ -148,9 +242,7 @@ def integrate(
         paths = found.y.reshape(*state.shape, len(times))
         return Transients(np.ascontiguousarray(np.moveaxis(paths, -1, 1)), int(found.nfev))
     if loop.delayed:
-        raise PhysicsError(
-            f"{method} cannot integrate a loop with dead time: use {' or '.join(BATCH_METHODS)}"
-        )
+        raise PhysicsError(f"{method} cannot integrate a loop with dead time: use {', '.join(SOLVERS)}")
     paths = np.empty((solves, len(times), state.shape[1]))
     evaluations = 0
     for i in range(solves):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.loop import Arm, Loop
-from aocsim.solve.integrators import Transients, integrate
+from aocsim.solve.integrators import AUTO, Transients, integrate
 from aocsim.stages import Delay, Scale
 
 Array = NDArray[np.float64]
@@ -58,7 +58,7 @@ def integrate_pieces(
     pieces: Sequence[Piece],
     times: Array,
     *,
-    method: str = "RK45",
+    method: str = AUTO,
     rtol: float = 1e-5,
     atol: float = 1e-6,
 ) -> Transients:

@@ -1,6 +1,6 @@
 r"""Loops with dead time: integration by the method of steps, and what the characteristic equation says.
 
-The equation :math:`\dot y = f(y, z(t - L_1), z(t - L_2), \ldots)` is integrated with SciPy's RK45 or DOP853. No step
+The equation :math:`\dot y = f(y, z(t - L_1), z(t - L_2), \ldots)` is integrated with Tsit5, RK45 or DOP853. No step
 is longer than the shortest dead time, so that every z(t - L) lies on a step already taken, whose continuous extension
 gives it (A. Bellen and M. Zennaro, *Numerical Methods for Delay Differential Equations*, chapter 3). A jump of the
 derivative at the start comes back at all sums of dead times, one order smoother each time: the first ones are
@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 
 from aocsim.errors import PhysicsError
 from aocsim.loop import Loop
+from aocsim.solve.compiled import CompiledLoop
+from aocsim.solve.flat import TooWideError
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -117,10 +119,15 @@ def integrate_retarded(
     done, evaluations, start = 1, 0, first
     options["first_step"] = min(options["first_step"], min(lags))
 
+    try:
+        evaluate = CompiledLoop(loop).rhs
+    except TooWideError:
+        evaluate = loop.rhs
+
     def rhs(t: float, flat: Array) -> Array:
         y = flat.reshape(state.shape)
         past = [y[:, :n] if lag == 0 else history.at(t - lag) for lag in loop.lags]
-        return loop.rhs(y, drive(t), past).ravel()
+        return evaluate(y, drive(t), past).ravel()
 
     flat = state.ravel()
     for stop in breaks(lags, (first, last)):

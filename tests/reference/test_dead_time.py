@@ -62,7 +62,7 @@ def heun(loop, state, drive, stop, step):
     return path
 
 
-@pytest.mark.parametrize("method", ["RK45", "DOP853"])
+@pytest.mark.parametrize("method", ["Tsit5", "RK45", "DOP853"])
 def test_method_of_steps(method):
     """z' = -g z(t - L) from z = 1: polynomials in closed form."""
     times = np.linspace(0, 10 * L, 101)
@@ -169,7 +169,7 @@ def test_batch_is_its_members():
 
 @pytest.mark.parametrize("method", SINGLE_METHODS)
 def test_methods_that_cannot_look_back_say_so(method):
-    with pytest.raises(PhysicsError, match=r"dead time: use RK45 or DOP853"):
+    with pytest.raises(PhysicsError, match=r"dead time: use Tsit5, RK45, DOP853"):
         integrate(scalar(then=0.5), np.zeros((1, 1)), np.ones((1, 1)), np.array([0.0, 1e-7]), method=method)
 
 

@@ -15,7 +15,7 @@ from aocsim.solve.piecewise import Piece, integrate_pieces, opened
 from aocsim.stages import Affine, Elementwise, Noise, Pole, Scale
 
 TAU = 1 / (2 * np.pi * 5e6)
-METHODS = ("RK45", "DOP853", "LSODA", "Radau", "BDF")
+METHODS = ("Tsit5", "Exponential", "RK45", "DOP853", "LSODA", "Radau", "BDF")
 TIGHT = {"rtol": 1e-8, "atol": 1e-10}
 BEGIN, WIDTH, WINDOW = 20e-6, 50e-9, 50e-6
 AMPLITUDES = np.array([[0.1, -0.4], [1.0, 0.0], [-0.3, 0.7]])
@@ -54,7 +54,7 @@ def test_a_short_pulse_in_a_long_window_is_met(method):
     np.testing.assert_allclose(found.state, exact, rtol=0, atol=2e-7)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "Exponential"])
 def test_one_call_over_the_pulse_loses_it(method):
     """Why time is cut: with the same drive as a function of time every method steps over the pulse and says nothing."""
 

@@ -1,0 +1,221 @@
+"""Ensembles through the compiled methods: cut into blocks, spread over threads.
+
+Blocks are fixed pieces of the ensemble in its order, each with steps of its own; what a solve gives depends on the
+block it is in, and on nothing else: neither on threads nor on what comes after it. Kernels hold no interpreter lock, so
+that threads suffice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from aocsim.loop import Loop
+from aocsim.solve import exponential, tsit5
+from aocsim.solve.exponential import HALVINGS, Grid, grid_of
+from aocsim.solve.flat import Flat, flatten, from_blocks, to_blocks
+from aocsim.solve.kernels import work_for
+from aocsim.solve.outcome import EVALUATIONS, MOST_STEPS, require_reached
+from aocsim.solve.relaxation import PhiTable, decay
+
+Array = NDArray[Any]
+
+ROWS = 64  # solves of a block with common matrices
+OWN_ROWS = 16  # with matrices of their own, which have to stay in the cache
+VALUES = 16_384  # floating-point numbers of one state of a block, at most, for more than one pole
+EQUAL = 1e-9  # relative difference of intervals that still are one tick
+FIRST_STEP = 0.1  # of the fastest pole's time constant
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Solutions of an ensemble.
+
+    Attributes:
+        state: (solves, times, recorded) V.
+        evaluations: of the right-hand side, each counted for the block it served.
+        last: (solves, N) V at the last instant.
+        left: (solves,) V, estimate of the distance to the equilibrium that fills the rest of the record; nan where the
+            record was integrated to its end.
+    """
+
+    state: Array
+    evaluations: int
+    last: Array
+    left: Array
+
+
+def integrate_ensemble(
+    loop: Loop,
+    state: Array,
+    drive: Array,
+    times: Array,
+    *,
+    method: str,
+    rtol: float,
+    atol: float,
+    threads: int = 1,
+    exit_within: float = 0.0,
+    precision: type[np.floating[Any]] = np.float64,
+    recorded: int | None = None,
+    most_steps: int = MOST_STEPS,
+    rows: int | None = None,
+) -> Ensemble:
+    """Integrate an ensemble of loops without dead time over one segment of constant drive.
+
+    Args:
+        loop: whose stages may carry a leading axis of length `solves`.
+        state: (solves, N) V at times[0].
+        drive: (solves, n) V.
+        times: increasing instants, s; "Exponential" is fastest where they are equidistant.
+        method: "Tsit5" or "Exponential".
+        rtol: relative tolerance.
+        atol: absolute tolerance, V.
+        threads: at least 1; without effect on the result.
+        exit_within: V; a block whose solves all stand closer to their equilibria is not integrated further. 0: never.
+        precision: float64 or float32 of states and parameters.
+        recorded: number of poles whose states are returned, the nodes' first; all by default.
+        most_steps: budget of each block.
+        rows: solves of a block.
+
+    Raises:
+        PhysicsError: a block did not reach the end; names solve, channel, instant and remedy.
+    """
+    solves, n = len(state), loop.channels
+    recorded = loop.blocks if recorded is None else recorded
+    flat = flatten(loop, precision)
+    out = np.empty((solves, len(times), recorded * n), dtype=precision)
+    ends = np.empty_like(state)
+    left = np.full(solves, np.nan)
+    advance = _tsit5 if method == "Tsit5" else _exponential
+    work = advance(
+        loop, flat, state, drive, np.asarray(times, dtype=float), rtol, atol, exit_within, most_steps
+    )
+    size = rows or _rows(loop, flat)
+    blocks = [slice(a, min(a + size, solves)) for a in range(0, solves, size)]
+
+    def one(block: slice) -> int:
+        end, counts, distance = work(block, out[block])
+        ends[block] = end
+        left[block] = distance
+        return int(counts[EVALUATIONS])
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        if threads == 1 or len(blocks) == 1:
+            evaluations = sum(map(one, blocks))
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                evaluations = sum(pool.map(one, blocks))
+    return Ensemble(out, evaluations, ends, left)
+
+
+def _rows(loop: Loop, flat: Flat) -> int:
+    rows = OWN_ROWS if len(flat.own) else ROWS
+    return max(8, min(rows, VALUES // loop.states)) if loop.blocks > 1 else rows
+
+
+_Advance = Callable[[slice, Array], tuple[Array, NDArray[np.int64], float]]
+
+
+def _tsit5(
+    loop: Loop,
+    flat: Flat,
+    state: Array,
+    drive: Array,
+    times: Array,
+    rtol: float,
+    atol: float,
+    exit_within: float,
+    most_steps: int,
+) -> _Advance:
+    real = flat.rates.dtype
+    linear = decay(loop).astype(real)
+    first_step = min(FIRST_STEP / loop.fastest_rate, times[-1] - times[0])
+
+    def advance(block: slice, out: Array) -> tuple[Array, NDArray[np.int64], float]:
+        y = to_blocks(state[block].astype(real), loop.channels)
+        u = np.ascontiguousarray(drive[block], dtype=real)
+        counts, reached = np.zeros(5, dtype=np.int64), np.array([times[0], np.nan])
+        tsit5.integrate_block(
+            flat, block.start, y, u, times, rtol, atol, first_step, most_steps, exit_within, linear,
+            work_for(flat, len(u)), out, counts, reached,
+        )  # fmt: skip
+        end = from_blocks(y)
+        require_reached(loop, "Tsit5", counts, block.start, reached[0], end, drive[block], most_steps)
+        return end, counts, float(reached[1])
+
+    return advance
+
+
+def _exponential(
+    loop: Loop,
+    flat: Flat,
+    state: Array,
+    drive: Array,
+    times: Array,
+    rtol: float,
+    atol: float,
+    exit_within: float,
+    most_steps: int,
+) -> _Advance:
+    real = flat.rates.dtype
+    linear = decay(loop)
+    fastest = float(np.abs(linear[0]).max())
+    runs = []
+    tables: dict[tuple[float, int], tuple[Grid, Array]] = {}
+    for begin, intervals in equidistant(times):
+        interval = float(times[begin + intervals] - times[begin]) / intervals
+        if (interval, intervals) not in tables:
+            grid = grid_of(interval, intervals, fastest)
+            tables[interval, intervals] = grid, PhiTable.of(linear, grid.steps).values.astype(real)
+        runs.append((begin, intervals, *tables[interval, intervals]))
+    rates = linear.astype(real)
+
+    def advance(block: slice, out: Array) -> tuple[Array, NDArray[np.int64], float]:
+        y = to_blocks(state[block].astype(real), loop.channels)
+        u = np.ascontiguousarray(drive[block], dtype=real)
+        counts, distance = np.zeros(5, dtype=np.int64), np.nan
+        work = work_for(flat, len(u))
+        wanted = FIRST_STEP / loop.fastest_rate  # s
+        out[:, 0] = from_blocks(y)[:, : out.shape[2]]
+        for begin, intervals, grid, values in runs:
+            part = out[:, begin : begin + intervals + 1]
+            whole = np.empty(part.shape, dtype=real) if len(runs) > 1 else part
+            reached = np.array([0.0, np.nan, 0.0])
+            first_length = wanted / grid.tick * 2**HALVINGS
+            exponential.integrate_block(
+                flat, block.start, y, u, grid.ticks, grid.stride, rates, values, grid.levels, grid.inner, rtol, atol,
+                first_length, most_steps, exit_within, work, whole, counts, reached,
+            )  # fmt: skip
+            at = times[begin] + reached[0] * grid.tick
+            require_reached(
+                loop, "Exponential", counts, block.start, at, from_blocks(y), drive[block], most_steps
+            )
+            if whole is not part:
+                part[:] = whole
+            if np.isfinite(reached[1]):
+                distance = reached[1]
+                out[:, begin + intervals :] = from_blocks(y)[:, None, : out.shape[2]]
+                break
+            wanted = reached[2] * grid.tick / 2**HALVINGS
+        return from_blocks(y), counts, distance
+
+    return advance
+
+
+def equidistant(times: Array) -> list[tuple[int, int]]:
+    """Runs of equal intervals: the place each begins at, and its number of intervals."""
+    steps = np.diff(times)
+    runs: list[tuple[int, int]] = []
+    begin = 0
+    for k in range(1, len(steps) + 1):
+        if k == len(steps) or abs(steps[k] - steps[begin]) > EQUAL * steps[begin]:
+            runs.append((begin, k - begin))
+            begin = k
+    return runs
