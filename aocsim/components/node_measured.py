@@ -134,7 +134,8 @@ class MeasuredNode:
                 key=f"parts.{part.role}",
                 got=edges,
             )
-        gap = max(map(abs, node.gaps))
+        with np.errstate(all="ignore"):  # a piece that is no number anywhere is no gap either
+            gap = float(np.max(np.abs(node.gaps)))
         if not gap <= WIDEST_GAP:
             raise InputError(
                 "the pieces of the saturation do not meet",

@@ -98,12 +98,25 @@ class MeasuredPair:
 
     @classmethod
     def build(cls, part: AsBuilt) -> MeasuredPair:
-        """Draw the pairs of one machine."""
+        """Draw the pairs of one machine.
+
+        Raises:
+            InputError: pairs without slope or swing, in units of which equation (1) is tabulated.
+        """
+        slope, swing = part.array("slope", "channel"), part.array("swing", "channel")
+        for entry, values in (("slope", slope), ("swing", swing)):
+            if not values.mean() or (entry == "swing" and not (slope * swing).mean()):
+                raise InputError(
+                    "the pairs must have a slope and a swing",
+                    key=f"parts.{part.role}.{entry}",
+                    got=float(values.mean()),
+                    allowed="any number but 0",
+                )
         return cls(
-            slope=part.array("slope", "channel"),
+            slope=slope,
             input_offset=part.array("input_offset", "channel"),
             exponent=part.scalar("exponent"),
-            swing=part.array("swing", "channel"),
+            swing=swing,
             output_offset=part.array("output_offset", "channel"),
             feedthrough=part.scalar("feedthrough"),
             slope_temperature_coefficient=part.scalar("slope_temperature_coefficient"),

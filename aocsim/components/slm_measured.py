@@ -122,9 +122,10 @@ class MeasuredSlm:
     def top(self) -> Array:
         """Largest commanded weight that is still on the rising side, (2, n): the parabola's vertex or full drive."""
         falling = np.minimum(self.quadratic, 0.0)
-        vertex = np.divide(
-            self.linear, -2 * falling, out=np.full_like(self.linear, np.inf), where=falling < 0
-        )
+        with np.errstate(over="ignore"):  # of a curvature next to nothing it is as far away as of none
+            vertex = np.divide(
+                self.linear, -2 * falling, out=np.full_like(self.linear, np.inf), where=falling < 0
+            )
         return np.asarray(np.minimum(vertex, 1.0))
 
     def column_profile(self) -> Array:

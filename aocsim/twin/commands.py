@@ -36,13 +36,15 @@ def import_twin(
 ) -> None:
     """Make sheets of a measured machine from the public twin's parameter file.
 
-    Files that are there already stay: the same ones are passed over, others are refused before anything is written.
+    Files that are there already stay: the same ones are passed over, others are refused before anything is written, and
+    so are parameters that no machine can be built from.
     """
     from aocsim.folders import output_folder
     from aocsim.library import FOLDERS, Library
+    from aocsim.twin.build import checked_sheets
     from aocsim.twin.folder import plain_name, write_sheets
     from aocsim.twin.format import read_measurement
-    from aocsim.twin.sheets import TYPICAL, machine_spec, sheets_of
+    from aocsim.twin.sheets import TYPICAL
 
     found = read_measurement(file)
     machine = plain_name(file.stem) if name is None else name
@@ -54,11 +56,8 @@ def import_twin(
         raise InputError(
             "is the machine that gives what a measurement does not hold", key="--name", got=machine
         )
-    source = Library.open(library)
-    machine_spec(
-        found, name=machine, direct_light=direct_light, library=source
-    )  # refused before a folder is made
-    sheets = sheets_of(found, machine, source, direct_light=direct_light)
+    # built once, so that what is no machine is refused before a folder is made
+    sheets = checked_sheets(found, machine, Library.open(library), direct_light=direct_light)
     with output_folder(out / FOLDERS["machines"]) as folder:
         written = write_sheets(folder, sheets)
     if not quiet:
@@ -73,19 +72,21 @@ def export_twin(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The parameter file, in YAML.")],
     serial: Annotated[
-        int | None, typer.Option("--serial", metavar="N", help="Which machine.  [the nominal one]")
+        int | None,
+        typer.Option("--serial", metavar="N", min=0, max=2**63 - 1, help="Which machine.  [the nominal one]"),
     ] = None,
     library: LibraryOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Write a machine's static laws in the public twin's format.
 
-    A machine of measured laws comes out as it went in. Of any other the format's laws are fitted, and what they cannot
-    hold is printed.
+    A machine of measured laws comes out as it went in; where its other sheets have been changed, with what they make of
+    it. Of any other the format's laws are fitted, and what they cannot hold is printed.
     """
     from aocsim.library import Library
     from aocsim.twin.fit import measurement_of
-    from aocsim.twin.format import write_measurement
+    from aocsim.twin.format import FIELDS, write_measurement
+    from aocsim.twin.held import folded_keys
 
     name = machine
     if machine.endswith(".toml"):
@@ -104,6 +105,13 @@ def export_twin(
             [(item.law, f"{item.rms:.3g}", f"{item.maximum:.3g}", item.unit) for item in residuals],
         )
         say("")
+    elif folded := folded_keys(found, spec):
+        say(f"as measured, with what the machine's other sheets make of it: {', '.join(folded)}")
     else:
         say("as measured, every number as it was")
+    if not residuals and serial is not None and spec.parts["gains"]["alpha_gain"].spread:
+        say("left out: by how much alpha arrives other than set, of this serial")
+    share = spec.parts["optics"].entries.get("direct_share")
+    if (share is None or share.value) and any(any(found.array(key)) for key in FIELDS if "pbs_" in key):
+        say("with direct light, which is for the reader to ask for: import-twin --direct-light")
     say(f"written: {short_path(out)}")

@@ -1,6 +1,7 @@
 r"""Fit the twin's format to a machine: what its static laws come to in the public twin's parameters.
 
-A machine of measured laws holds the parameters themselves. Any other one is looked at from the outside, law by law:
+A machine of measured laws holds the parameters themselves (`aocsim.twin.held`). Any other one is looked at from the
+outside, law by law:
 
 - the pair by least squares of the six-parameter sigmoid to the mean of all channels;
 - each arm's emitters by a cubic in the pair's swing, in a unit U in which the mean slope is 0.218 /V as measured;
@@ -24,8 +25,9 @@ from aocsim.components.pair_measured import sigmoid
 from aocsim.components.roles import Node
 from aocsim.machine import Machine
 from aocsim.spec import MachineSpec
+from aocsim.twin.build import checked_serial
 from aocsim.twin.format import COLUMN, Measurement, measurement
-from aocsim.twin.sheets import PLACES, law_of, measured_by
+from aocsim.twin.held import held_by, holds_its_measurement
 
 Array = NDArray[np.float64]
 
@@ -68,12 +70,13 @@ def measurement_of(
 
     Returns:
         The parameters, and the residuals of the fits: none for a machine of measured laws without spread.
+
+    Raises:
+        InputError: no serial number, no machine, or one that no twin rests with.
     """
-    machine = Machine.build(spec, serial)
-    measured = all(spec.parts[role].law == law_of(role) for role in PLACES)
-    spread = any(spec.parts[role][entry].spread for role in PLACES for entry in PLACES[role] if measured)
-    if measured and (serial is None or not spread):
-        return measured_by(spec.parts, source), ()
+    machine = Machine.build(spec, checked_serial(serial))
+    if holds_its_measurement(spec, machine):
+        return held_by(spec, machine, source), ()
     values: dict[str, Any] = {}
     residuals: list[Residual] = []
     swing = _pair(machine, values, residuals)

@@ -7,15 +7,15 @@ numbers alone, so that nothing of YAML but these is accepted: no tags, anchors o
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from aocsim.errors import InputError, unknown_name
+from aocsim.errors import InputError, nearest_name
 from aocsim.output import write_atomically
+from aocsim.twin.plain_yaml import parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 Kind = Literal["number", "channels", "order", "columns"] | int
 Numbers = float | tuple[float, ...] | tuple[tuple[float, ...], ...]
 
-LARGEST = 2**20  # bytes: the file of a thousand channels has 700,000
-DEEPEST = 4  # tables and lists within each other; the format has three
 FEWEST_CHANNELS, MOST_CHANNELS = 2, 4096
+LARGEST = (
+    2048 * MOST_CHANNELS
+)  # bytes: a channel has 29 numbers of 25 characters; the rest is for wide indents
 COLUMN = 3  # coefficients of the weight law of one column
 
 FIELDS: Mapping[str, Kind] = {
@@ -75,9 +76,6 @@ FIELDS: Mapping[str, Kind] = {
 }
 """Dotted key -> what stands there: a number, a list of that many, one for each channel, or three for each column."""
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_NOT_FINITE = re.compile(r"[+-]?\.?(?:inf|nan|infinity)", re.IGNORECASE)
-
 
 @dataclass(frozen=True)
 class Measurement:
@@ -122,7 +120,7 @@ def measurement(values: Mapping[str, Any], source: str, sha256: str = "") -> Mea
     """
     for key in values:
         if key not in FIELDS:
-            raise unknown_name("key", key, FIELDS, file=source, key=key)
+            raise _unknown_key(key, FIELDS, source)
     missing = [key for key in FIELDS if key not in values]
     if missing:
         raise InputError("missing", file=source, key=missing[0])
@@ -139,14 +137,7 @@ def measurement(values: Mapping[str, Any], source: str, sha256: str = "") -> Mea
             allowed=f"{FEWEST_CHANNELS} to {MOST_CHANNELS}",
         )
     found = Measurement(checked, channels, source, sha256)
-    exponent = found.array("tanh_sigmoid_coeffs")[2]
-    if not exponent > 0:
-        raise InputError(
-            "the third coefficient, the exponent, must be more than 0",
-            file=source,
-            key="tanh_sigmoid_coeffs",
-            got=float(exponent),
-        )
+    _check_pair(found)
     low, high = found.array("deq_input_min_max")
     if not low <= high:
         raise InputError(
@@ -156,6 +147,58 @@ def measurement(values: Mapping[str, Any], source: str, sha256: str = "") -> Mea
             got=[float(low), float(high)],
         )
     return found
+
+
+def _check_pair(found: Measurement) -> None:
+    """Refuse a sigmoid without knee, slope or swing: no feedthrough can be told from it, and no machine built."""
+    slope, _, exponent, swing, _, _ = found.array("tanh_sigmoid_coeffs").tolist()
+    for item, name, value, good in (
+        (0, "slope", slope, slope != 0),
+        (2, "exponent", exponent, exponent > 0),
+        (3, "swing", swing, swing != 0),
+        (3, "swing over the slope", swing, slope * swing != 0),  # their product is a number of its own
+    ):
+        if not good:
+            raise InputError(
+                f"the pair has no {name}",
+                file=found.source,
+                key=f"tanh_sigmoid_coeffs.{item}",
+                got=value,
+                allowed="more than 0" if item == 2 else "any number but 0",
+            )
+
+
+def check_order(found: Measurement) -> None:
+    """Refuse an order of the channels that does not name each of them once, counted from 1.
+
+    Raises:
+        InputError: the first entry that is no channel, or one that stands there already.
+    """
+    key = "best_to_worst_channels"
+    seen: set[float] = set()
+    for j, channel in enumerate(found.array(key).tolist()):
+        problem = "names a channel twice" if channel in seen else "is no channel"
+        if channel in seen or channel > found.channels:
+            raise InputError(
+                problem,
+                file=found.source,
+                key=f"{key}.{j}",
+                got=int(channel),
+                allowed=f"each of 1 to {found.channels} once",
+            )
+        seen.add(channel)
+
+
+def _unknown_key(key: str, known: Iterable[str], source: str) -> InputError:
+    """Without the list of all keys, which is longer than anybody reads."""
+    names = list(known)
+    return InputError(
+        "unknown key",
+        file=source,
+        key=key,
+        nearest=nearest_name(key, names),
+        allowed=f"one of the format's {len(names)} keys",
+    )
 
 
 def _is_list(value: object) -> bool:
@@ -176,8 +219,14 @@ def _checked(value: Any, kind: Kind, channels: int, key: str, source: str) -> Nu
     numbers = tuple(_finite(item, f"{key}.{j}", source) for j, item in enumerate(value))
     if kind == "order":
         for j, number in enumerate(numbers):
-            if number != round(number):
-                raise InputError("must be a whole number", file=source, key=f"{key}.{j}", got=number)
+            if number != round(number) or number < 1:
+                raise InputError(
+                    "must be a whole number",
+                    file=source,
+                    key=f"{key}.{j}",
+                    got=number,
+                    allowed="at least 1",
+                )
     return numbers
 
 
@@ -214,21 +263,23 @@ def read_measurement(path: Path) -> Measurement:
     except UnicodeDecodeError as error:
         raise InputError("is not UTF-8 text", file=path) from error
     flat: dict[str, Any] = {}
-    tree = _parse(text, path)
+    tree = parse(text, path, MOST_CHANNELS)
     if not isinstance(tree, dict):
         raise InputError("must be a table of the twin's keys", file=path)
     tables = {key.split(".")[0] for key in FIELDS if "." in key}
     names = {key.split(".")[0] for key in FIELDS}
     for name, value in tree.items():
         if name not in names:
-            raise unknown_name("key", name, names, file=str(path), key=name)
+            raise _unknown_key(name, names, str(path))
         if name in tables and isinstance(value, dict):
             flat |= {f"{name}.{inner}": item for inner, item in value.items()}
         elif name in tables:
             raise InputError("must be a table", file=path, key=name, got=value)
         else:
             flat[name] = value
-    return measurement(flat, str(path), hashlib.sha256(raw).hexdigest())
+    found = measurement(flat, str(path), hashlib.sha256(raw).hexdigest())
+    check_order(found)
+    return found
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -247,86 +298,16 @@ def _bytes_of(path: Path) -> bytes:
     return raw
 
 
-def _parse(text: str, path: Path) -> Any:
-    """Tables, lists, numbers and texts of the one document in `text`."""
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        events = iter(yaml.parse(text, Loader=loader))
-        tree = _document(events, path)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f", line {mark.line + 1}"
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputError(f"is not valid YAML{where}: {problem}", file=path) from error
-    return tree
-
-
-def _document(events: Iterator[Any], path: Path) -> Any:
-    import yaml
-
-    tree: Any = None
-    documents = 0
-    for event in events:
-        if isinstance(event, yaml.DocumentStartEvent):
-            documents += 1
-            if documents > 1:
-                raise InputError("holds more than one document", file=path)
-            tree = _node(next(events), events, path, "", 1)
-    return tree
-
-
-def _node(event: Any, events: Iterator[Any], path: Path, place: str, depth: int) -> Any:
-    import yaml
-
-    key = place or None
-    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-        raise InputError("YAML anchors and aliases are not accepted", file=path, key=key)
-    if event.tag is not None:
-        raise InputError("YAML tags are not accepted", file=path, key=key, got=str(event.tag))
-    if isinstance(event, yaml.ScalarEvent):
-        return _scalar(event.value, event.style, path, key)
-    if depth > DEEPEST:
-        raise InputError("tables and lists are nested too deep", file=path, key=key)
-    if isinstance(event, yaml.SequenceStartEvent):
-        items: list[Any] = []
-        while not isinstance(event := next(events), yaml.SequenceEndEvent):
-            if len(items) == MOST_CHANNELS:
-                raise InputError(f"a list of more than {MOST_CHANNELS}", file=path, key=key)
-            items.append(_node(event, events, path, f"{place}.{len(items)}" if place else "", depth + 1))
-        return items
-    table: dict[str, Any] = {}
-    while not isinstance(event := next(events), yaml.MappingEndEvent):
-        if not isinstance(event, yaml.ScalarEvent) or event.anchor or event.tag:
-            raise InputError("a key must be plain text", file=path, key=key)
-        name = event.value
-        here = f"{place}.{name}" if place else name
-        if name in table:
-            raise InputError("stands there twice", file=path, key=here)
-        table[name] = _node(next(events), events, path, here, depth + 1)
-    return table
-
-
-def _scalar(text: str, style: str | None, path: Path, key: str | None) -> float | int | str:
-    """A number; other text comes back as it is, to be refused with its place."""
-    if style:  # quoted, or a block of text
-        return text
-    if _NOT_FINITE.fullmatch(text):
-        raise InputError("must be a finite number", file=path, key=key, got=text)
-    if not _NUMBER.fullmatch(text) or re.match(r"[+-]?0[0-9]", text):  # a leading 0 is octal to some readers
-        return text
-    return float(text)
-
-
 def write_measurement(found: Measurement, path: Path) -> Path:
     """Write parameters as the public twin reads them; every number comes back bit for bit.
 
     Raises:
-        InputError, ResourceError: as `aocsim.output.write_atomically`.
+        InputError: an order of the channels that no file may hold, or as `aocsim.output.write_atomically`.
+        ResourceError: as `aocsim.output.write_atomically`.
     """
     import yaml
 
+    check_order(found)
     tree: dict[str, Any] = {}
     for key, kind in FIELDS.items():
         value: Any = found.values[key]
@@ -338,5 +319,6 @@ def write_measurement(found: Measurement, path: Path) -> Path:
             value = list(value)
         table, _, name = key.rpartition(".")
         (tree.setdefault(table, {}) if table else tree)[name] = value
-    text = yaml.safe_dump(tree, default_flow_style=None, width=100)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text = yaml.dump(tree, Dumper=dumper, default_flow_style=None, width=100)
     return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -17,6 +17,7 @@ time; its fixed points are those of a loop with one pole for each channel, dz/dt
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aocsim.arguments import count, number
 from aocsim.components.pair_measured import sigmoid, sigmoid_slope
 from aocsim.errors import InputError, PhysicsError
 from aocsim.twin.format import Measurement, read_measurement
@@ -269,16 +271,21 @@ class Twin:
             InputError: as `step`.
             PhysicsError: not found, or not attracting; says which of the batch, residual and iterations.
         """
-        if not (np.isfinite(tol) and tol > 0) or max_iter < 1:
-            raise InputError("must be more than 0", key="tol, max_iter", got=(tol, max_iter))
+        if number("tol", tol, 0.0) == 0:
+            raise InputError("must be more than 0", key="tol", got=tol)
+        count("max_iter", max_iter)
         law = self.static_map(weights, bias=bias, x=x, alpha=alpha, beta=beta, direct_light=direct_light)
         return attracting_point(law, tol, max_iter)
 
     def spec(self, *, direct_light: bool = False, library: Library | None = None) -> MachineSpec:
-        """The sheets of the machine whose static law is this twin's: see `aocsim.twin.sheets.machine_spec`."""
-        from aocsim.twin.sheets import machine_spec
+        """The sheets of the machine whose static law is this twin's: see `aocsim.twin.sheets.machine_spec`.
 
-        return machine_spec(self.measurement, direct_light=direct_light, library=library)
+        Raises:
+            InputError: parameters that no sheet can hold.
+        """
+        from aocsim.twin.build import checked_spec
+
+        return checked_spec(self.measurement, direct_light=direct_light, library=library)
 
     def machine(self, *, direct_light: bool = False, serial: int | None = None) -> Machine:
         """The machine behind this twin: its measured laws with the library's poles, noise and converters.
@@ -286,10 +293,13 @@ class Twin:
         Args:
             direct_light: with the light that no pixel modulates.
             serial: draws what has not been measured (alpha path, poles); None leaves it nominal.
-        """
-        from aocsim.machine import Machine
 
-        return Machine.build(self.spec(direct_light=direct_light), serial)
+        Raises:
+            InputError: parameters that no machine can be built from, or no serial number.
+        """
+        from aocsim.twin.build import checked_machine, checked_serial
+
+        return checked_machine(self.measurement, direct_light=direct_light, serial=checked_serial(serial))
 
     def _rows(self, name: str, value: ArrayLike) -> Array:
         """A number, (n,) or (batch, n) as (1 or batch, n)."""
@@ -309,6 +319,8 @@ def load(path: str | Path) -> Twin:
     Raises:
         InputError: any fault of the file, with its place in it.
     """
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise InputError("must be the path of a file", key="path", got=path)
     return Twin(read_measurement(Path(path)))
 
 

@@ -6,11 +6,13 @@ flicker, poles, converters, the unit of light) comes from the library's typical 
 
 from __future__ import annotations
 
-import tomllib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from aocsim.components import registry
 from aocsim.errors import InputError
@@ -18,6 +20,7 @@ from aocsim.library import Library
 from aocsim.machine import Machine
 from aocsim.spec import MachineSpec, PartSpec
 from aocsim.twin.format import COLUMN, FIELDS, Measurement, Numbers, measurement
+from aocsim.twin.sheet_text import Entries, entry_of, head, quantity, quoted, sheet_lines, written
 
 TYPICAL = "aoc48"
 """The machine whose sheets give what the measurement does not hold."""
@@ -132,8 +135,6 @@ DESCRIBES = {
     "node": "summing amplifier as measured, a saturation in pieces",
 }
 
-Entries = dict[str, dict[str, Any]]
-
 
 def law_of(role: str) -> str:
     """The measured law of a role."""
@@ -162,7 +163,7 @@ def sheets_of(
     extra = _beside(found, typical, direct_light)
     sheets: dict[str, str] = {}
     lines = [
-        *_head(None, name, f"measured machine of {origin}"),
+        *head(None, name, f"measured machine of {origin}"),
         f"channels = {found.channels}",
         "",
         "[parts]",
@@ -173,23 +174,23 @@ def sheets_of(
         law = law_of(role)
         sheet = f"{name}_{law.removesuffix('_measured')}"
         entries = {**extra[role], **measured_entries(found, role, source)}
-        sheets[sheet] = "\n".join(_sheet(law, sheet, f"{DESCRIBES[role]}, {name}", entries))
-        lines.append(f"{role} = {_quoted(sheet)}")
-    lines += [f"{role} = {_quoted(typical.parts[role].name)}" for role in ("poles", "memory")]
+        sheets[sheet] = "\n".join(sheet_lines(law, sheet, f"{DESCRIBES[role]}, {name}", entries))
+        lines.append(f"{role} = {quoted(sheet)}")
+    lines += [f"{role} = {quoted(typical.parts[role].name)}" for role in ("poles", "memory")]
     low, high = found.array("deq_input_min_max")
     ratio = found.number(_CLOSED + "solution_to_adc_ratio")
     lines += [
         "",
         "[parts.detector]  # the measured optics hold the outputs' efficiency, since it comes before the crosstalk",
-        f"sheet = {_quoted(typical.parts['detector'].name)}",
+        f"sheet = {quoted(typical.parts['detector'].name)}",
         'output_efficiency = { value = ["1", "1"], spread = "0 %" }',
         "",
         "[parts.dac]",
-        f"sheet = {_quoted(typical.parts['dac'].name)}",
-        f"full_scale = {_quoted(_quantity(min(abs(low), abs(high)), 'V'))}",
+        f"sheet = {quoted(typical.parts['dac'].name)}",
+        f"full_scale = {quoted(quantity(min(abs(low), abs(high)), 'V'))}",
         "",
         "[parts.digitiser]",
-        f"sheet = {_quoted(typical.parts['digitiser'].name)}",
+        f"sheet = {quoted(typical.parts['digitiser'].name)}",
         f'input_scale = "{ratio!r}"',
         "",
     ]
@@ -200,7 +201,7 @@ def sheets_of(
 def machine_spec(
     found: Measurement, *, name: str = "twin", direct_light: bool = False, library: Library | None = None
 ) -> MachineSpec:
-    """The validated sheets of a measured machine, without files.
+    """The validated sheets of a measured machine, without files; what no machine has is told by `aocsim.twin.build`.
 
     Args:
         found: the parameters.
@@ -221,9 +222,9 @@ def measured_entries(found: Measurement, role: str, source: str) -> Entries:
         unit = UNITS[wanted[entry].dimension]
         value = _at(found, place)
         texts = (
-            [_quantity(item, unit) for item in value] if isinstance(value, tuple) else _quantity(value, unit)
+            [quantity(item, unit) for item in value] if isinstance(value, tuple) else quantity(value, unit)
         )
-        valid = [_quantity(float("-inf"), unit), _quantity(float("inf"), unit)]
+        valid = [quantity(float("-inf"), unit), quantity(float("inf"), unit)]
         if entry == "exponent":
             valid[0] = "1e-3"
         entries[entry] = {
@@ -300,42 +301,39 @@ def _at(found: Measurement, place: Place) -> Numbers:
 def _beside(found: Measurement, typical: MachineSpec, direct_light: bool) -> dict[str, Entries]:
     """The entries that the file does not hold, by role."""
     nominal = Machine.build(typical, serial=None)
-    wanted = float(sum(nominal.led.law(arm).slope(_zero())[0] for arm in (0, 1)))
-    slope = sum(found.array(key)[2] for key in ("led_poly_coeffs_pos", "led_poly_coeffs_neg"))
-    if not slope > 0:
+    wanted = float(sum(nominal.led.law(arm).slope(np.zeros(1))[0] for arm in (0, 1)))
+    slope = sum(found.array(key).tolist()[2] for key in ("led_poly_coeffs_pos", "led_poly_coeffs_neg"))
+    if not (slope > 0 and 0 < wanted / slope < math.inf):
         raise InputError(
-            "the light must rise with the drive",
-            file=found.source,
-            key="led_poly_coeffs_pos.2",
-            got=float(slope),
+            "the light must rise with the drive", file=found.source, key="led_poly_coeffs_pos.2", got=slope
         )
-    unit = wanted / float(slope)
+    unit = wanted / slope
     throughput = float(nominal.optics.throughput.mean()) * THROUGHPUT_SHARE
     chain = nominal.detector.responsivity * throughput * unit * nominal.detector.feedback_resistance
-    led, gains, slm = (_written(typical.parts[role]) for role in ("led", "gains", "slm"))
+    led, gains, slm = (written(typical.parts[role]) for role in ("led", "gains", "slm"))
     derived = f"so that this machine's light has the slope of {TYPICAL}'s"
     room = {key: led[key] for key in ("reference_temperature", "operating_range")}
     return {
         "pair": {
-            "slope_temperature_coefficient": _entry(
+            "slope_temperature_coefficient": entry_of(
                 "-0.14 %/K", "X", "degenerated pair that fits such a law, at constant tail current", "1/K", 1
             ),
             **room,
         },
         "led": {
-            "unit_light": _entry(f"{unit!r} W", "X", derived, "W"),
-            "bias_light": _entry(f"{nominal.led.bias_power(0)!r} W", "X", f"bias light of {TYPICAL}", "W"),
-            "bandwidth": _entry(
+            "unit_light": entry_of(f"{unit!r} W", "X", derived, "W"),
+            "bias_light": entry_of(f"{nominal.led.bias_power(0)!r} W", "X", f"bias light of {TYPICAL}", "W"),
+            "bandwidth": entry_of(
                 f"{nominal.led.bandwidth(0)!r} Hz", "X", f"carrier bandwidth of {TYPICAL}", "Hz"
             ),
             **{key: led[key] for key in ("thermal_droop", "temperature_rise")},
             **room,
         },
         "optics": {
-            "throughput": _entry(f"{throughput!r}", "X", f"throughput and panel of {TYPICAL}", ""),
-            "pixel_structure": _entry("1", "X", "the measured laws are products of rows and columns", ""),
-            "darkness_light": _entry(f"{unit!r} W", "X", "the unit of the measured light", "W"),
-            "direct_share": _entry(
+            "throughput": entry_of(f"{throughput!r}", "X", f"throughput and panel of {TYPICAL}", ""),
+            "pixel_structure": entry_of("1", "X", "the measured laws are products of rows and columns", ""),
+            "darkness_light": entry_of(f"{unit!r} W", "X", "the unit of the measured light", "W"),
+            "direct_share": entry_of(
                 "1" if direct_light else "0",
                 "A",
                 "1 with direct light, 0 without, as the public twin by default",
@@ -344,7 +342,7 @@ def _beside(found: Measurement, typical: MachineSpec, direct_light: bool) -> dic
         },
         "slm": {key: slm[key] for key in registry.laws()["slm_measured"] if key in slm},
         "gains": {
-            "electrical_gain": _entry(
+            "electrical_gain": entry_of(
                 f"{1 / chain!r}", "X", "makes one volt of the measured gradient one volt at the node", ""
             ),
             **{
@@ -356,61 +354,3 @@ def _beside(found: Measurement, typical: MachineSpec, direct_light: bool) -> dic
         },
         "node": {},
     }
-
-
-def _zero() -> Any:
-    import numpy as np
-
-    return np.zeros(1)
-
-
-def _entry(value: str, basis: str, source: str, unit: str, half: float | None = None) -> dict[str, Any]:
-    low, high = (0.0, float("inf")) if half is None else (-half, half)
-    return {
-        "value": value,
-        "basis": basis,
-        "source": source,
-        "valid": [_quantity(low, unit), _quantity(high, unit)],
-    }
-
-
-def _written(part: PartSpec) -> Entries:
-    """The entries of a sheet as they are written."""
-    entries: Entries = tomllib.loads(part.text)["entries"]
-    return entries
-
-
-def _quantity(value: Any, unit: str) -> str:
-    return f"{float(value)!r} {unit}".rstrip()
-
-
-def _quoted(text: str) -> str:
-    """A TOML string."""
-    escaped = "".join(
-        f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else "\\" + c if c in '"\\' else c for c in text
-    )
-    return f'"{escaped}"'
-
-
-def _head(law: str | None, name: str, describes: str) -> list[str]:
-    kind = 'kind = "machine"' if law is None else f"law = {_quoted(law)}"
-    return ["schema = 1", kind, f"name = {_quoted(name)}", f"describes = {_quoted(describes)}"]
-
-
-def _sheet(law: str, name: str, describes: str, entries: Entries) -> list[str]:
-    lines = _head(law, name, describes)
-    for entry in registry.laws()[law]:
-        lines += ["", f"[entries.{entry}]"]
-        for key in ("value", "spread", "per", "basis", "source", "valid"):
-            if key in entries[entry]:
-                lines += _line(key, entries[entry][key])
-    return [*lines, ""]
-
-
-def _line(key: str, value: str | list[str]) -> list[str]:
-    if isinstance(value, str):
-        return [f"{key} = {_quoted(value)}"]
-    if len(value) <= 3:
-        return [f"{key} = [{', '.join(map(_quoted, value))}]"]
-    rows = [value[i : i + 4] for i in range(0, len(value), 4)]
-    return [f"{key} = [", *(f"  {', '.join(map(_quoted, row))}," for row in rows), "]"]

@@ -20,10 +20,10 @@ from aocsim.machine import Machine
 from aocsim.program import Program
 from aocsim.solve.steady import require_stable, steady_state
 from aocsim.spec import MachineSpec, Text
+from aocsim.twin.build import checked_spec
 from aocsim.twin.fit import measurement_of
 from aocsim.twin.format import measurement, read_measurement, write_measurement
 from aocsim.twin.model import StaticMap, Twin
-from aocsim.twin.sheets import machine_spec
 from aocsim.validate.check import Setting, SkippedError
 
 Array = NDArray[np.float64]
@@ -85,7 +85,7 @@ class Case:
 
     def machine_spec(self, direct_light: bool = False) -> MachineSpec:
         """The sheets of the machine of the twin."""
-        return machine_spec(self.twin.measurement, direct_light=direct_light)
+        return checked_spec(self.twin.measurement, direct_light=direct_light)
 
     def loop(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -52,6 +53,7 @@ def test_the_way_round_is_the_identity(command, twin_file, tmp_path):
     )
     assert status == 0
     assert "every number as it was" in out
+    assert "left out: by how much alpha arrives other than set" in out
     back = (tmp_path / "work" / "back.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(back) == yaml.safe_load(twin_file.read_text(encoding="utf-8"))
     sheet = tmp_path / "lib" / "components" / f"{NAME}.toml"
@@ -94,6 +96,91 @@ def test_names_that_cannot_be_are_refused(command, twin_file, tmp_path, name):
     assert status == 2
     assert "--name" in err
     assert not (tmp_path / "lib").exists()
+
+
+@pytest.mark.parametrize("name", ["optics", "ideal48", "dac", "poles", "photodetector"])
+def test_a_name_that_would_hide_a_sheet_of_the_library_is_refused(command, twin_file, tmp_path, name):
+    status, _, err = command("import-twin", twin_file, "--out", tmp_path / "lib", "--name", name)
+    assert status == 2
+    assert err.count("\n") == 1
+    assert f"{name}.toml: name: is in the library with another content" in err
+    assert not (tmp_path / "lib").exists()
+
+
+def test_a_name_that_would_hide_a_sheet_of_another_folder_is_refused(command, twin_file, tmp_path):
+    mine, other = tmp_path / "mine", tmp_path / "lib"
+    assert command("import-twin", twin_file, "--out", mine, "--name", NAME)[0] == 0
+    again = ("import-twin", twin_file, "--out", other, "--name", NAME, "--library", mine)
+    assert command(*again)[0] == 0  # the same sheets hide nothing
+    pair = mine / "components" / f"{NAME}_pair.toml"
+    pair.write_text(pair.read_text().replace("measured", "mine"))
+    shutil.rmtree(other)
+    status, _, err = command(*again)
+    assert status == 2
+    assert f"{NAME}_pair.toml: name: is in the library with another content" in err
+    assert not other.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [
+        ("saturation.piece4_start_stop", [5.0, 6.0], "saturation: the pieces"),
+        ("saturation.piece3_polynomials", [0.0, 0.0, 0.0, 9.0, 9.0], "saturation: the pieces"),
+        ("saturation.piece0_cosine_coeff", 0.0, "saturation: the pieces"),
+        (
+            "column_wise_weights_distortion.positive_row12",
+            [[0.0, 0.0, 0.0] for _ in range(48)],
+            "column_wise_weights_distortion.positive_row12.0.1: the light must rise with the weight",
+        ),
+        ("led_poly_coeffs_neg", [-0.2, -0.1, -0.2, 0.0], "led_poly_coeffs_neg.2: the light must rise"),
+        ("led_poly_coeffs_pos", [-0.2, -0.1, 1e-9, 0.0], "tanh_sigmoid_coeffs.3: the pairs swing to"),
+        (
+            "close_loop_offset_and_scale.solution_to_adc_ratio",
+            0.0,
+            "close_loop_offset_and_scale.solution_to_adc_ratio: outside the valid range",
+        ),
+        ("deq_input_min_max", [0.0, 0.0], "deq_input_min_max: the machine's converters clip at"),
+        ("deq_input_min_max", [-1.3, 1.2], "deq_input_min_max: the machine's converters clip at"),
+        ("deq_input_min_max", [-1e6, 1e6], "deq_input_min_max: outside the valid range"),
+        ("tanh_sigmoid_coeffs", [3.0, 0.0, 1e-5, 0.2, 0.0, 0.0], "tanh_sigmoid_coeffs.2: outside the valid"),
+        ("led_poly_coeffs_pos", [1e308, 1e308, 1e308, 0.0], "makes no machine|tanh_sigmoid_coeffs.3"),
+    ],
+)
+def test_what_no_machine_can_be_built_from_is_refused_before_writing(
+    command, twin_file, tmp_path, key, value, place
+):
+    tree = yaml.safe_load(twin_file.read_text(encoding="utf-8"))
+    *tables, last = key.split(".")
+    (tree[tables[0]] if tables else tree)[last] = value
+    file = tmp_path / "odd.yaml"
+    file.write_text(yaml.safe_dump(tree))
+    status, _, err = command("import-twin", file, "--out", tmp_path / "lib", "--name", NAME)
+    assert status == 2
+    assert err.count("\n") == 1
+    assert any(f"{file}: {words}" in err for words in place.split("|"))
+    assert not (tmp_path / "lib").exists()
+
+
+@pytest.mark.parametrize("serial", [-1, 2**63, 10**30])
+def test_a_serial_number_that_no_machine_has_is_refused(command, tmp_path, serial):
+    status, _, err = command("export-twin", "aoc48", "--serial", serial, "--out", "a.yaml")
+    assert status == 2
+    assert "--serial" in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "work" / "a.yaml").exists()
+
+
+def test_a_changed_machine_is_told_as_changed(command, twin_file, tmp_path):
+    command("import-twin", twin_file, "--out", tmp_path / "lib", "--name", NAME, "--direct-light", "--quiet")
+    gains = tmp_path / "lib" / "components" / f"{NAME}_gains.toml"
+    text = gains.read_text()
+    before = text[text.index("[entries.electrical_gain]\n") :].splitlines()[1]
+    gains.write_text(text.replace(before, 'value = "40"', 1))
+    status, out, _ = command("export-twin", NAME, "--library", tmp_path / "lib", "--out", "back.yaml")
+    assert status == 0
+    assert "every number as it was" not in out
+    assert "output_correction.positive" in out
+    assert "import-twin --direct-light" in out
 
 
 def test_a_bad_file_leaves_no_folder(command, tmp_path):

@@ -97,6 +97,7 @@ def test_the_stage_follows_the_law():
         {"piece3_ends": ("4 V", "2 V")},
         {"piece4_ends": ("5 V", "6 V")},
         {"positive_saturation": "9 V"},
+        {"piece0_coefficient": "0 1/V"},
     ],
 )
 def test_pieces_that_make_no_law_are_refused(measured_machine, entries):

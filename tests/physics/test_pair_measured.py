@@ -110,3 +110,11 @@ def test_spread_is_drawn_and_the_stage_follows_it(measured_machine):
     assert 0.001 < abs(pair.slope[0] / A - 1) < 0.2
     slope = pair.stage().slope(np.full((1, 48), -B / pair.slope[0]))
     np.testing.assert_allclose(slope, D * pair.slope[0] + G, rtol=1e-6)
+
+
+@pytest.mark.parametrize("entry", ["slope", "swing"])
+def test_a_pair_without_slope_or_swing_is_refused(measured_machine, entry):
+    """Knee and bypass are told in units of both."""
+    unit = "1/V" if entry == "slope" else "V"
+    with pytest.raises(InputError, match=f"^parts.pair.{entry}: the pairs must have a slope and a swing"):
+        measured_machine(pair={entry: f"0 {unit}"})

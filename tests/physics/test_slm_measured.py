@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aocsim.components.slm_measured import MeasuredSlm
@@ -26,6 +26,7 @@ def test_limit_no_curvature_is_proportional_to_the_weight():
 
 
 @given(st.floats(-1.0, 0.5), st.floats(0.05, 1.5), st.floats(0.0, 0.1), st.floats(0.0, 1.0))
+@example(-2e-309, 1.0, 0.0, 0.0)
 def test_property_inversion_returns_the_weight(a, b, c, w):
     slm = modulator(a, b, c)
     top = slm.top()[0, 0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from aocsim.solve.steady import require_stable, steady_state
 from aocsim.twin import Twin
 from aocsim.twin.fit import measurement_of
 from aocsim.twin.format import measurement
+from aocsim.twin.held import folded_keys
 from aocsim.validate.reference_twin import reference_step
 
 
@@ -266,6 +269,142 @@ def test_sheets_of_measured_laws_give_the_parameters_back(twin):
     back, residuals = measurement_of(twin.spec(), 3, "back")
     assert residuals == ()
     assert back.values == twin.measurement.values
+
+
+ALL_CHANGES = {
+    "led": {"unit_light": "0.025 W", "temperature_rise": "5 K"},
+    "detector": {"output_efficiency.spread": "2 %", "bias_light_rejection": "0.95"},
+    "optics": {
+        "pixel_structure": "0.9",
+        "direct_share": "0.7",
+        "throughput": "0.03",
+        "darkness_light": "0.04 W",
+    },
+    "gains": {"electrical_gain": "0.52"},
+    "digitiser": {"input_scale": "1.7"},
+    "dac": {"full_scale": "1.1 V"},
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"led": {"unit_light": "0.025 W"}},
+        {"led": {"temperature_rise": "10 K"}},
+        {"optics": {"throughput": "0.03"}},
+        {"optics": {"darkness_light": "0.03 W"}},
+        {"optics": {"pixel_structure": "1.1", "direct_share": "1"}},
+        {"optics": {"direct_share": "0.5"}},
+        {"optics": {"pixel_structure.spread": "3 %"}},
+        {"gains": {"electrical_gain": "0.5"}},
+        {"detector": {"responsivity": "0.25 A/W"}},
+        {"detector": {"feedback_resistance": "9 kohm"}},
+        {"detector": {"output_efficiency": ("1.04", "0.97")}},
+        {"detector": {"output_efficiency.spread": "2 %"}},
+        {"detector": {"bias_light_rejection": "0.9"}},
+        {"digitiser": {"input_scale": "1.5"}},
+        {"dac": {"full_scale": "0.1 V"}},
+        ALL_CHANGES,
+    ],
+)
+def test_a_changed_machine_of_measured_laws_is_exported_as_it_rests(twin, changes):
+    """1e-6 V: what the other sheets make of the measured laws is in the twin, and in the machine made of it again."""
+    spec = twin.spec().with_overrides(changes, Library.open().part)
+    machine = Machine.build(spec, 3)
+    found, residuals = measurement_of(spec, 3, "changed")
+    assert residuals == ()
+    assert folded_keys(found, spec)
+    exported = Twin(found)
+    direct = bool(spec.parts["optics"].value("direct_share"))
+    given = case(twin.channels, 20)
+    drive, beta = 0.3 * given["bias"], min(given["beta"], 8.0)
+    set_alpha = given["alpha"] / machine.gains.alpha_gain  # the format knows no error of the alpha path
+    clipped = np.clip(drive, -machine.dac.full_scale, machine.dac.full_scale)
+    want = equilibrium(machine, loaded(twin, given["weights"]), clipped, set_alpha, beta)
+    assert want.min() > machine.node.linear_low and want.max() < machine.node.linear_high
+    arguments = {"bias": drive, "alpha": given["alpha"], "beta": beta, "direct_light": direct}
+    got = exported.fixed_point(given["weights"], **arguments)
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
+    assert np.abs(got).max() > 0.1
+    if "digitiser" not in changes:  # its scale acts on the read-out alone
+        unchanged = twin.fixed_point(given["weights"], **arguments | {"direct_light": False})
+        assert np.abs(unchanged - want).max() > 3e-6  # the change is to be seen, or the test would show nothing
+    again = exported.machine(direct_light=direct)
+    back = equilibrium(again, loaded(twin, given["weights"]), clipped, given["alpha"], beta)
+    np.testing.assert_allclose(back, want, rtol=0, atol=1e-6)
+
+
+def test_what_the_format_has_no_number_for_is_refused_by_name(twin):
+    for role, entry, text in (
+        ("gains", "alpha_gain", "1.01"),
+        ("gains", "electrical_gain", "0"),
+        ("optics", "throughput", "inf"),
+        ("optics", "pixel_structure", "0"),
+    ):
+        spec = twin.spec().with_overrides({role: {entry: text}}, Library.open().part)
+        with pytest.raises(InputError) as caught:
+            measurement_of(spec, None, "changed")
+        assert caught.value.key == f"parts.{role}.{entry}"
+
+
+@pytest.mark.parametrize("channels", [48, 16])
+def test_measured_laws_that_are_stretched_or_drawn_on_are_fitted(twin, channels):
+    """The sheets' numbers are not the machine's then: what comes out is the machine's, and says how close it is."""
+    changes = {"slm": {"linear_plus.spread": "0 %" if channels == 16 else "1 %"}}
+    spec = replace(twin.spec().with_overrides(changes, Library.open().part), channels=channels)
+    found, residuals = measurement_of(spec, 1, "drawn on")
+    assert found.channels == channels
+    worst = {item.law: item.rms for item in residuals}
+    assert worst["light paths, + arm"] < 2
+    machine, exported, given = Machine.build(spec, 1), Twin(found), case(channels, 41)
+    alpha, drive = np.full(channels, 0.5), 0.3 * given["bias"]
+    set_alpha = alpha / machine.gains.alpha_gain
+    want = equilibrium(machine, loaded(exported, given["weights"]), drive, set_alpha, 8.0)
+    got = exported.fixed_point(given["weights"], bias=drive, alpha=alpha, beta=8.0)
+    assert 100 * np.sqrt(np.mean((got - want) ** 2)) / np.ptp(want) < 0.2
+
+
+@pytest.mark.parametrize("serial", [-1, 2**63, 2**70, 1.5, "1", True])
+def test_what_is_no_serial_number_is_refused(twin, serial):
+    for ask in (lambda: twin.machine(serial=serial), lambda: measurement_of(twin.spec(), serial, "it")):
+        with pytest.raises(InputError, match=r"^serial: must be a whole number.*0 to 2\^63 - 1"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"tol": "small"}, "tol"),
+        ({"tol": None}, "tol"),
+        ({"tol": 0.0}, "tol"),
+        ({"tol": float("nan")}, "tol"),
+        ({"max_iter": 2.5}, "max_iter"),
+        ({"max_iter": "10"}, "max_iter"),
+        ({"max_iter": 0}, "max_iter"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_by_name(twin, change, key):
+    weights = np.zeros((twin.channels, twin.channels))
+    with pytest.raises(InputError, match=f"^{key}: "):
+        twin.fixed_point(weights, alpha=0.5, beta=1.0, **change)
+
+
+@pytest.mark.parametrize("path", ["", None, 3, b"file.yaml"])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(InputError, match=r"^path: must be the path of a file"):
+        aocsim.twin.load(path)
+
+
+def test_limits_that_no_converter_has_are_loaded_and_make_no_machine(measured_values):
+    """The map clips at either limit; the machine's converters have one."""
+    for limits in ([-1.3, 1.2], [-1.0, 1.3], [0.0, 0.0], [0.5, 1.0]):
+        other = Twin(measurement({**measured_values(1, 4), "deq_input_min_max": limits}, "odd.yaml"))
+        law = other.static_map(np.eye(4), x=[9.0, -9.0, 0.0, 0.0], alpha=0.5, beta=1.0)
+        assert law.drive[0, :2].tolist() == limits[::-1]
+        for ask in (other.spec, other.machine):
+            with pytest.raises(InputError, match="clip at the same volts") as caught:
+                ask()
+            assert (caught.value.file, caught.value.key) == ("odd.yaml", "deq_input_min_max")
 
 
 @pytest.mark.parametrize(("serial", "close"), [(None, 0.2), (1, 0.4)])

@@ -10,7 +10,14 @@ import pytest
 import yaml
 
 from aocsim.errors import InputError
-from aocsim.twin.format import FIELDS, LARGEST, measurement, read_measurement, write_measurement
+from aocsim.twin.format import (
+    FIELDS,
+    LARGEST,
+    MOST_CHANNELS,
+    measurement,
+    read_measurement,
+    write_measurement,
+)
 from aocsim.twin.sheets import PLACES, machine_spec, measured_by, sheets_of
 
 
@@ -125,7 +132,14 @@ def test_extreme_numbers_survive_the_sheets(measured_values):
         ("column_wise_weights_distortion.negative_row12.5", [1.0, 2.0], "list of 3 numbers"),
         ("column_wise_weights_distortion.negative_row12.5.1", "x", "must be a number"),
         ("best_to_worst_channels.0", 1.5, "must be a whole number"),
-        ("tanh_sigmoid_coeffs.2", -2.0, "must be more than 0"),
+        ("best_to_worst_channels.0", -0.0, "must be a whole number; got -0.0; allowed: at least 1"),
+        ("best_to_worst_channels.0", 0, "must be a whole number"),
+        ("best_to_worst_channels.0", 49, "is no channel; got 49; allowed: each of 1 to 48 once"),
+        ("best_to_worst_channels", [1, 2, 3, 3, *range(5, 49)], "names a channel twice; got 3"),
+        ("tanh_sigmoid_coeffs.2", -2.0, "the pair has no exponent; got -2.0; allowed: more than 0"),
+        ("tanh_sigmoid_coeffs.0", 0, "the pair has no slope; got 0.0; allowed: any number but 0"),
+        ("tanh_sigmoid_coeffs.3", -0.0, "the pair has no swing"),
+        ("tanh_sigmoid_coeffs.3", 1e-324, "the pair has no swing"),
         ("deq_input_min_max", [1.0, -1.0], "the lower end is above"),
     ],
 )
@@ -153,7 +167,10 @@ def test_an_unknown_key_is_named_with_the_nearest(tree, refused):
     error = refused(changed(tree, "pd_crosstalk.ratio_to_later_positive_row13", [0.0] * 48))
     assert error.key == "pd_crosstalk.ratio_to_later_positive_row13"
     assert error.nearest == "pd_crosstalk.ratio_to_later_positive_row12"
-    assert refused(changed(tree, "sturation", 1.0)).nearest is not None
+    assert str(error).endswith("allowed: one of the format's 42 keys")
+    error = refused(changed(tree, "sturation", 1.0))
+    assert error.nearest == "saturation"
+    assert len(error.problem) < 20 and len(str(error)) < len(error.file) + 120
 
 
 def test_a_number_of_channels_that_no_machine_has(measured_values):
@@ -192,7 +209,14 @@ BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         (b"a: \x07\n", "not valid YAML"),
         ("tanh_sigmoid_coeffs: [010, 1, 2, 3, 4, 5]\n", "unknown key|missing|number"),
         ("a: .nan\n", "must be a finite number"),
-        ("a: 1e999\n", "unknown key"),
+        ("a: 1e999\n", "must be a finite number; got '1e999'"),
+        ("a: " + "1" * 500_000 + "x\n", "unknown key"),
+        ("saturation: {piece0_constant: " + "1" * 500_000 + "x}\n", "missing"),
+        ("? " + "x" * 500_000 + "\n: 1\n", "must be plain text"),
+        ('"a\\nb": 1\n', "must be plain text"),
+        ("a: [" + f"[{'1,' * 4000}1]," * 900 + "]\n", "more values than"),
+        ("\n".join(f"a{k}: 1" for k in range(500_000)), "a table of more than 100 keys"),
+        (f"a: [{'1,' * 1_000_000}1]\n", "more than 4096"),
     ],
 )
 def test_what_is_no_plain_yaml_of_numbers_is_refused(refused, content, words):
@@ -205,6 +229,41 @@ def test_what_is_no_plain_yaml_of_numbers_is_refused(refused, content, words):
 def test_a_number_too_large_for_a_float_is_refused(tree, refused):
     text = changed(tree, "saturation.piece0_constant", 1234567.0).replace("1234567.0", "1e999")
     assert "finite" in str(refused(text))
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "123456789e999"])
+def test_a_number_too_large_for_a_float_is_told_as_it_is_written(tree, refused, number):
+    text = changed(tree, "saturation.piece0_constant", 1234567.0).replace("1234567.0", number)
+    error = refused(text)
+    assert error.key == "saturation.piece0_constant"
+    assert f"must be a finite number; got '{number}'; allowed: up to 1.7e308" in str(error)
+
+
+def widest(kind, n):
+    """A value of a field with as many characters as any number can have."""
+    number = -1.7976931348623157e308
+    if kind == "order":
+        return [float(k + 1) for k in range(n)]
+    if kind == "columns":
+        return [[number] * 3] * n
+    return number if kind == "number" else [number] * (n if kind == "channels" else kind)
+
+
+def test_the_largest_machine_fits_into_a_file(tmp_path):
+    """The limits of the file's size and of its numbers leave room for as many channels as a machine can have."""
+    values = {key: widest(kind, MOST_CHANNELS) for key, kind in FIELDS.items()}
+    values["deq_input_min_max"] = [-1.3, 1.3]
+    values["tanh_sigmoid_coeffs"] = [1.0] * 6
+    path = write_measurement(measurement(values, "made up"), tmp_path / "large.yaml")
+    assert path.stat().st_size < LARGEST / 2
+    assert read_measurement(path).values["row_profiles.positive_row12"][-1] == -1.7976931348623157e308
+
+
+def test_no_file_is_written_that_could_not_be_read(measured_values, tmp_path):
+    values = measured_values(1, 4) | {"best_to_worst_channels": [1, 2, 3, 7]}
+    with pytest.raises(InputError, match="is no channel"):
+        write_measurement(measurement(values, "made up"), tmp_path / "out.yaml")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_huge_file_is_refused_unread(refused):
