@@ -79,17 +79,21 @@ def integrate_ensemble(
         atol: absolute tolerance, V.
         threads: at least 1; without effect on the result.
         exit_within: V; a block whose solves all stand closer to their equilibria is not integrated further. 0: never.
+            An estimate: what lingers at an equilibrium that does not attract, or waits for a filter slower than the
+            nodes, is taken for settled.
         precision: float64 or float32 of states and parameters.
         recorded: number of poles whose states are returned, the nodes' first; all by default.
         most_steps: budget of each block.
         rows: solves of a block.
 
     Raises:
+        ValueError: wrong shapes, values that are not finite, or instants that do not increase.
         PhysicsError: a block did not reach the end; names solve, channel, instant and remedy.
     """
     solves, n = len(state), loop.channels
     recorded = loop.blocks if recorded is None else recorded
     flat = flatten(loop, precision)
+    _check(loop, flat, state, drive, times, rtol, atol, threads, recorded)
     out = np.empty((solves, len(times), recorded * n), dtype=precision)
     ends = np.empty_like(state)
     left = np.full(solves, np.nan)
@@ -115,6 +119,41 @@ def integrate_ensemble(
     return Ensemble(out, evaluations, ends, left)
 
 
+def _check(
+    loop: Loop,
+    flat: Flat,
+    state: Array,
+    drive: Array,
+    times: Array,
+    rtol: float,
+    atol: float,
+    threads: int,
+    recorded: int,
+) -> None:
+    """Refuse what a kernel, which looks at no bounds, must never see."""
+    if not (rtol >= 0 and atol >= 0 and 0 < rtol + atol < np.inf):
+        raise ValueError(f"rtol and atol must not be negative, and one of them more than 0: {rtol}, {atol}")
+    if threads < 1 or not 1 <= recorded <= loop.blocks:
+        raise ValueError(
+            f"threads must be 1 or more, got {threads}, and recorded 1 to {loop.blocks}, got {recorded}"
+        )
+    solves = len(state)
+    for name, array, width in (("state", state, loop.states), ("drive", drive, loop.channels)):
+        if np.shape(array) != (solves, width):
+            raise ValueError(f"the {name} must be {(solves, width)}, got {np.shape(array)}")
+        if not np.isfinite(array).all():
+            solve, place = np.argwhere(~np.isfinite(array))[0]
+            raise ValueError(
+                f"the {name} of solve {solve}, channel {place % loop.channels}, is {array[solve, place]}"
+            )
+    own = {*flat.own.shape[1:2]} if len(flat.own) else set()
+    own |= {group.shape[1] for group in (flat.offsets, flat.gains, flat.shifts) if len(group)} - {1}
+    if own - {1, solves} or (len(flat.own) and flat.own.shape[1] != solves):
+        raise ValueError(f"the loop has parameters of {max(own)} solves, the state is that of {solves}")
+    if times.ndim != 1 or not len(times) or not np.isfinite(times).all() or not np.all(np.diff(times) > 0):
+        raise ValueError("the instants must be finite and increase, and there must be one")
+
+
 def _rows(loop: Loop, flat: Flat) -> int:
     rows = OWN_ROWS if len(flat.own) else ROWS
     return max(8, min(rows, VALUES // loop.states)) if loop.blocks > 1 else rows
@@ -135,7 +174,7 @@ def _tsit5(
     most_steps: int,
 ) -> _Advance:
     real = flat.rates.dtype
-    linear = decay(loop).astype(real)
+    linear = decay(loop).astype(real) if exit_within > 0 else np.empty((loop.blocks, loop.channels), real)
     first_step = min(FIRST_STEP / loop.fastest_rate, times[-1] - times[0])
 
     def advance(block: slice, out: Array) -> tuple[Array, NDArray[np.int64], float]:
@@ -166,7 +205,7 @@ def _exponential(
 ) -> _Advance:
     real = flat.rates.dtype
     linear = decay(loop)
-    fastest = float(np.abs(linear[0]).max())
+    fastest = float(flat.rates[0].max())
     runs = []
     tables: dict[tuple[float, int], tuple[Grid, Array]] = {}
     for begin, intervals in equidistant(times):
@@ -212,10 +251,11 @@ def _exponential(
 def equidistant(times: Array) -> list[tuple[int, int]]:
     """Runs of equal intervals: the place each begins at, and its number of intervals."""
     steps = np.diff(times)
+    rounding = 4 * np.spacing(np.abs(times).max(initial=0.0))
     runs: list[tuple[int, int]] = []
     begin = 0
     for k in range(1, len(steps) + 1):
-        if k == len(steps) or abs(steps[k] - steps[begin]) > EQUAL * steps[begin]:
+        if k == len(steps) or abs(steps[k] - steps[begin]) > EQUAL * steps[begin] + rounding:
             runs.append((begin, k - begin))
             begin = k
     return runs

@@ -34,7 +34,7 @@ from aocsim.solve.outcome import EVALUATIONS, EXHAUSTED, OVERFLOW, REJECTED, STA
 
 Array = NDArray[Any]
 
-HALVINGS = 16
+HALVINGS = 26
 TICK = 8.0  # time constants of the fastest node, at most
 LONGEST = 4096  # ticks in a step, at most
 SAFETY = 0.9
@@ -69,9 +69,9 @@ def grid_of(interval: float, intervals: int, fastest: float) -> Grid:
     Args:
         interval: s.
         intervals: how many.
-        fastest: 1/s, largest decay of a node; a tick is no longer than a few of its times.
+        fastest: 1/s, largest rate of a node's pole; a tick is no longer than a few of its times.
     """
-    stride = 1 << max(0, int(np.ceil(np.log2(interval * fastest / TICK))))
+    stride = 1 << int(np.ceil(np.log2(max(interval * fastest / TICK, 1.0))))
     tick, ticks = interval / stride, intervals * stride
     base = 2.0 ** np.arange(0, 13)
     multiples = np.unique(np.concatenate([base, 1.5 * base[1:]])).astype(int)

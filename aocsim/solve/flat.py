@@ -105,6 +105,8 @@ def flatten(loop: Loop, precision: type[np.floating[Any]] = np.float64) -> Flat:
             rows.append([TABLE, *where, len(uses), laws[id(stage.law)]])
             uses.append(stage)
         elif isinstance(stage, Affine):
+            if stage.matrix.shape[:-2] == (1,):  # one for all solves, however it is written
+                stage = Affine(stage.matrix[0], stage.offset)
             kind, group = (SHARED_MATRIX, shared) if stage.matrix.ndim == 2 else (OWN_MATRIX, own)
             rows.append([kind, *where, len(group), 0])
             group.append(stage)

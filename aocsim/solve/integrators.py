@@ -44,14 +44,11 @@ class Transients:
         state: (solves, times, N) V.
         evaluations: evaluations of the right-hand side, each counted for the batch it served.
         history: node voltages as far back as the dead time needs them; None for a loop without dead time.
-        left: (solves,) V, where a steady-state exit ended the integration: the distance from the equilibrium that
-            fills the rest of the record, as estimated; nan where it was integrated to the end. None without exit.
     """
 
     state: Array
     evaluations: int
     history: History | None = None
-    left: Array | None = None
 
 
 class _WorstTrajectory:
@@ -120,7 +117,6 @@ def integrate(
     atol: float = 1e-6,
     history: History | None = None,
     threads: int = 1,
-    steady_exit: bool = False,
     precision: type[np.floating[Any]] = np.float64,
     recorded: int | None = None,
     most_steps: int = MOST_STEPS,
@@ -135,26 +131,26 @@ def integrate(
         drive: (solves, n) V, constant; or a smooth function of time that returns it, not for Exponential.
         times: increasing instants, s, at which the state is returned; the first is the segment's start.
         method: Tsit5 or Exponential (compiled, blocks of solves), RK45 or DOP853 (SciPy's, one batch), LSODA, Radau or
-            BDF (SciPy's, one trajectory a call); auto is Exponential where that can be, else Tsit5.
+            BDF (SciPy's, one trajectory a call); auto is Exponential where poles in the arms, which are fast, would
+            limit the steps, else Tsit5.
         rtol: relative tolerance.
         atol: absolute tolerance, V.
         history: of the nodes before times[0], on the clock of `times`; by default they stood where they are. Used
             where there is dead time, and then continued.
         threads: of the compiled methods; without effect on the result.
-        steady_exit: with the compiled methods and constant drive, end a block of solves once each is estimated to be
-            within `atol + rtol * 1 V` of its equilibrium.
         precision: of the compiled methods, float64 or float32.
         recorded: number of poles whose states are returned, those of the nodes first; all by default.
         most_steps: budget of steps of the compiled methods.
 
     Raises:
-        PhysicsError: the solver gave up, and at what time; it cannot look back in time; an exit or a precision that
-            the method does not have; a tolerance out of the precision's reach.
+        ValueError: wrong shapes, values that are not finite, or instants that do not increase.
+        PhysicsError: the solver gave up, and at what time; it cannot look back in time; a precision that the
+            method does not have; a tolerance out of the precision's reach.
     """
     constant = None if callable(drive) else drive
     asked_for_any = method == AUTO
     if asked_for_any:
-        method = "Exponential" if constant is not None and not loop.delayed else "Tsit5"
+        method = "Exponential" if constant is not None and loop.blocks > 1 and not loop.delayed else "Tsit5"
     if precision is not np.float64 and rtol < LEAST_SINGLE_RTOL:
         raise PhysicsError(
             f"rtol = {rtol:.3g} is out of float32's reach: ask for {LEAST_SINGLE_RTOL:.3g} or more, or use float64"
@@ -170,21 +166,15 @@ def integrate(
                 rtol=rtol,
                 atol=atol,
                 threads=threads,
-                exit_within=(atol + rtol) if steady_exit else 0.0,
                 precision=precision,
                 recorded=recorded,
                 most_steps=most_steps,
             )
-            return Transients(found.state, found.evaluations, left=found.left if steady_exit else None)
+            return Transients(found.state, found.evaluations)
         except TooWideError as error:
             if not asked_for_any:
                 raise PhysicsError(f"{method} cannot integrate {error}: use 'auto' or 'RK45'") from None
             method = "Tsit5"
-    if steady_exit:
-        raise PhysicsError(
-            f"{method} has no steady-state exit here: it takes a compiled method ({', '.join(COMPILED_METHODS)}), a "
-            "constant drive and a loop without dead time"
-        )
     if precision is not np.float64:
         raise PhysicsError("float32 takes a compiled method, a constant drive and a loop without dead time")
     if method == "Exponential":

@@ -34,10 +34,13 @@ def decay(loop: Loop) -> Array:
     Parameters of single solves are averaged; the nonlinear rest N makes up for the difference.
     """
     n = loop.channels
+    # nothing passes a matrix or a filter on the direct path
+    direct_arms = [a for a in loop.arms if not any(isinstance(s, Affine | Pole) for s in a.stages)]
     direct = Loop(
         n,
-        tuple(Arm(arm.name, tuple(_static(stage, False) for stage in arm.stages)) for arm in loop.arms),
-        tuple(_static(stage, True) for stage in loop.node),
+        tuple(Arm(arm.name, tuple(_averaged(stage) for stage in arm.stages)) for arm in direct_arms)
+        or (Arm("none", (Scale(0.0),)),),
+        tuple(_averaged(stage) for stage in loop.node),
     )
     rest = np.zeros(direct.states)
     slopes = direct.jacobian(rest, np.zeros(n))
@@ -45,10 +48,8 @@ def decay(loop: Loop) -> Array:
     return np.stack([np.diagonal(slopes)[:n], *filters])
 
 
-def _static(stage: Stage, behind_sum: bool) -> Stage:
-    """A stage as the direct path sees it: nothing passes a matrix or a filter, and solves are averaged."""
-    if isinstance(stage, Affine) or (isinstance(stage, Pole) and not behind_sum):
-        return Scale(0.0)
+def _averaged(stage: Stage) -> Stage:
+    """A stage with the mean of what its solves have of their own."""
     if isinstance(stage, Scale):
         gain, offset = np.asarray(stage.gain), np.asarray(stage.offset)
         return Scale(
@@ -101,7 +102,9 @@ class PhiTable:
             linear: `decay`, (poles, n) 1/s.
             steps: (steps,) s.
         """
-        values = np.moveaxis(phi(steps[:, None, None] * linear), 0, 1)
+        # a step over which a growing node overflows is never taken: its error is not finite
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = np.moveaxis(phi(steps[:, None, None] * linear), 0, 1)
         values[:, 1:] *= steps[:, None, None, None]
         values[:, 1:, 1:] *= -linear[1:]
         return cls(np.ascontiguousarray(values))

@@ -328,7 +328,8 @@ def test_a_changed_machine_of_measured_laws_is_exported_as_it_rests(twin, change
     assert np.abs(got).max() > 0.1
     if "digitiser" not in changes:  # its scale acts on the read-out alone
         unchanged = twin.fixed_point(given["weights"], **arguments | {"direct_light": False})
-        assert np.abs(unchanged - want).max() > 3e-6  # the change is to be seen, or the test would show nothing
+        # the change is to be seen, or the test would show nothing
+        assert np.abs(unchanged - want).max() > 3e-6
     again = exported.machine(direct_light=direct)
     back = equilibrium(again, loaded(twin, given["weights"]), clipped, given["alpha"], beta)
     np.testing.assert_allclose(back, want, rtol=0, atol=1e-6)
