@@ -290,6 +290,7 @@ def test_untrimmed_machine_is_far_off() -> None:
     assert shifts["none"] > 10 * shifts["bench"]
 
 
+@pytest.mark.slow
 def test_a_notebook_can_go_on_drawing(tmp_path: Path) -> None:
     """The backend that a notebook names stays; without one, pictures need no screen."""
     code = (

@@ -11,6 +11,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LARGEST = 400 * 1024  # bytes
 HOLDS = {"first_run": (8, 15), "validation": (4, 15)}  # pictures and asserts, at least
+SLOW = {"validation"}  # most of a minute
 PRIVATE = re.compile(r"/(home|Users|root|tmp|work|var|private)/|[A-Z]:\\\\|object at 0x|\d+it/s")
 
 
@@ -50,7 +51,10 @@ def test_all_notebooks_are_known():
     assert [path.stem for path in NOTEBOOKS] == sorted(HOLDS)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=[pytest.mark.slow] if p.stem in SLOW else [], id=p.stem) for p in NOTEBOOKS],
+)
 def test_runs_from_a_clean_kernel(path):
     folder_before = sorted(FOLDER.iterdir())
     stored, fresh = nbformat.read(path, as_version=4), _executor().execute(path)

@@ -108,6 +108,7 @@ def test_must_show(serial: int) -> None:
     assert summary["alpha_left_median"] <= 1e-4
 
 
+@pytest.mark.slow
 def test_cells_instead_of_the_host_carry_the_heart_too() -> None:
     """Analog memory between the steps: 200 times faster a step, with its pedestal and flicker that stays."""
     few = {"samples": 16, "trials": 3, "compile.operating_point_trim": 24, "solve.threads": 1, "serial": 7}
