@@ -18,6 +18,7 @@ from aocsim.library import FOLDERS, Library
 from aocsim.machine import Machine
 from aocsim.spec import MachineSpec
 from aocsim.twin.format import Measurement
+from aocsim.twin.reach import check_reach, check_sizes
 from aocsim.twin.sheets import PLACES, law_of, machine_spec, sheets_of
 
 LARGEST_SERIAL = 2**63 - 1
@@ -29,6 +30,9 @@ _BESIDE = {
     "parts.node": "saturation",
 }
 """Keys of the machine's sheet, and of refusals, that are no entry of a measured law."""
+
+_INSTEAD = {"parts.pair.swing": "a smaller swing, or emitters whose light rises further"}
+"""What is allowed, where the part that refuses names entries which a measurement does not have."""
 
 
 def checked_serial(serial: object) -> int | None:
@@ -56,8 +60,7 @@ def checked_spec(
     Raises:
         InputError: what no sheet can hold, with the measurement's file and key.
     """
-    _check_limits(found)
-    _check_slopes(found)
+    _check_numbers(found)
     with _told(found, name):
         return machine_spec(found, name=name, direct_light=direct_light, library=library)
 
@@ -82,6 +85,7 @@ def checked_machine(
         machine.node.stage()
         for arm in (0, 1):
             machine.led.law(arm)
+        check_reach(machine)
     return machine
 
 
@@ -93,8 +97,7 @@ def checked_sheets(
     Raises:
         InputError: as `checked_machine`, or a sheet that would stand before another one of the library.
     """
-    _check_limits(found)
-    _check_slopes(found)
+    _check_numbers(found)
     sheets = sheets_of(found, name, library, direct_light=direct_light)
     for sheet, text in sheets.items():
         for folder in library.folders:
@@ -116,6 +119,13 @@ def _check_free(path: Path, text: str) -> None:
             got=path.stem,
             allowed="a name that no sheet has",
         )
+
+
+def _check_numbers(found: Measurement) -> None:
+    """What can be told from the file's numbers alone."""
+    check_sizes(found)
+    _check_limits(found)
+    _check_slopes(found)
 
 
 def _check_limits(found: Measurement) -> None:
@@ -167,7 +177,7 @@ def _told(found: Measurement, name: str) -> Iterator[None]:
             file=found.source,
             key=_key_in_file(error.key or "", place.removeprefix(f"{name}_")),
             got=error.got,
-            allowed=error.allowed,
+            allowed=_INSTEAD.get(error.key or "", error.allowed),
             nearest=error.nearest,
         ) from error
     except ValueError as error:  # of a table that does not come out finite

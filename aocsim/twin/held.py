@@ -30,6 +30,7 @@ from aocsim.errors import InputError
 from aocsim.machine import Machine
 from aocsim.spec import MachineSpec
 from aocsim.twin.format import Measurement, measurement
+from aocsim.twin.reach import check_reach
 from aocsim.twin.sheets import PLACES, law_of, measured_by
 
 Array = NDArray[np.float64]
@@ -68,8 +69,10 @@ def held_by(spec: MachineSpec, machine: Machine, source: str) -> Measurement:
         source: what to call it in messages.
 
     Raises:
-        InputError: sheets that contradict each other, no light at the node, or an error of the alpha path.
+        InputError: sheets that contradict each other, no light at the node, an error of the alpha path, or laws that
+            the machine leaves.
     """
+    check_reach(machine)
     found = measured_by(spec.parts, source)
     assert isinstance(machine.led, MeasuredMicroLed)
     unit = machine.led.coefficients[0][2] / float(found.array("led_poly_coeffs_pos")[2])

@@ -143,7 +143,13 @@ def test_a_name_that_would_hide_a_sheet_of_another_folder_is_refused(command, tw
         ("deq_input_min_max", [-1.3, 1.2], "deq_input_min_max: the machine's converters clip at"),
         ("deq_input_min_max", [-1e6, 1e6], "deq_input_min_max: outside the valid range"),
         ("tanh_sigmoid_coeffs", [3.0, 0.0, 1e-5, 0.2, 0.0, 0.0], "tanh_sigmoid_coeffs.2: outside the valid"),
-        ("led_poly_coeffs_pos", [1e308, 1e308, 1e308, 0.0], "makes no machine|tanh_sigmoid_coeffs.3"),
+        ("led_poly_coeffs_pos", [1e308, 1e308, 1e308, 0.0], "led_poly_coeffs_pos.0: is larger than any"),
+        (
+            "close_loop_offset_and_scale.dc_offset",
+            [1e308] * 48,
+            "close_loop_offset_and_scale.dc_offset.0: is",
+        ),
+        ("saturation.piece4_start_stop", [4.1, -1e300], "saturation.piece4_start_stop.1: is larger than any"),
     ],
 )
 def test_what_no_machine_can_be_built_from_is_refused_before_writing(

@@ -408,6 +408,44 @@ def test_limits_that_no_converter_has_are_loaded_and_make_no_machine(measured_va
             assert (caught.value.file, caught.value.key) == ("odd.yaml", "deq_input_min_max")
 
 
+@pytest.mark.parametrize(
+    ("item", "entry", "value", "unit"),
+    [
+        (0, "slope", 1e-9, "1/V"),  # lost in the table's rounding
+        (1, "input_offset", 1e7, ""),
+        (2, "exponent", 0.5, ""),  # a cusp at 0
+        (2, "exponent", 100.0, ""),  # a kink at the knee
+        (4, "output_offset", 0.3, "V"),  # beyond where the emitters' cubic ends
+        (5, "feedthrough", 1.0, ""),
+    ],
+)
+def test_laws_that_a_machine_leaves_make_no_machine_and_no_twin(twin, item, entry, value, unit):
+    """The machine has built these, and rested up to some volts from where the twin did."""
+    coefficients = list(twin.measurement.values["tanh_sigmoid_coeffs"])
+    coefficients[item] = value
+    values = {**twin.measurement.values, "tanh_sigmoid_coeffs": coefficients}
+    with pytest.raises(InputError) as caught:
+        Twin(measurement(values, "odd.yaml")).machine()
+    assert (caught.value.file, caught.value.key) == ("odd.yaml", f"tanh_sigmoid_coeffs.{item}")
+    spec = twin.spec().with_overrides({"pair": {entry: f"{value!r} {unit}".strip()}}, Library.open().part)
+    with pytest.raises(InputError) as caught:
+        measurement_of(spec, None, "changed")
+    assert caught.value.key == f"parts.pair.{entry}"
+
+
+@pytest.mark.parametrize("exponent", [1.0, 2.0, 30.0])
+def test_the_range_of_the_knee_is_that_of_the_table(twin, exponent):
+    """At either end of what is accepted the machine still rests where the twin does."""
+    coefficients = list(twin.measurement.values["tanh_sigmoid_coeffs"])
+    coefficients[2] = exponent
+    values = {**twin.measurement.values, "tanh_sigmoid_coeffs": coefficients}
+    other, given = Twin(measurement(values, "odd.yaml")), case(twin.channels, 20)
+    drive = 0.3 * given["bias"]
+    want = other.fixed_point(given["weights"], bias=drive, alpha=given["alpha"], beta=8.0)
+    found = equilibrium(other.machine(), loaded(other, given["weights"]), drive, given["alpha"], 8.0)
+    np.testing.assert_allclose(found, want, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(("serial", "close"), [(None, 0.2), (1, 0.4)])
 def test_a_typical_machine_in_the_twins_format_rests_where_the_machine_does(serial, close):
     """Per cent of the signal range, rms: what single pixels and pairs do beyond the format's laws."""
