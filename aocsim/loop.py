@@ -220,12 +220,12 @@ class Loop:
                 for key, part in tangent.blocks.items():
                     rated = part * (stage.rate if part.ndim == len(lead) + 1 else stage.rate[:, None])
                     if key >= self.blocks:
-                        retarded[..., key - self.blocks, rows, :] += _dense(rated, lead)
+                        _add(retarded[..., key - self.blocks, rows, :], rated)
                     elif key >= 0:
-                        jacobian[..., rows, key * n : (key + 1) * n] += _dense(rated, lead)
+                        _add(jacobian[..., rows, key * n : (key + 1) * n], rated)
                     else:
-                        sources.setdefault(key, []).append((step.block, _dense(rated, lead)))
-                jacobian[..., rows, rows] -= np.diag(stage.rate)
+                        sources.setdefault(key, []).append((step.block, rated))
+                _add(jacobian[..., rows, rows], np.broadcast_to(-stage.rate, (*lead, n)))
                 y = state[..., rows]
                 tangent = _Tangent({step.block: np.ones((*lead, n))})
             elif isinstance(stage, Noise):
@@ -240,11 +240,10 @@ class Loop:
                 tangent = tangent.through(stage, x)
             values[step.target], tangents[step.target] = y, tangent
         for key, reached in sources.items():
-            weighted = [(block, gain * densities[key][..., None, :]) for block, gain in reached]
-            for i, left in weighted:
+            for i, left in reached:
                 for j, right in reached:
-                    cell = np.matmul(left, np.swapaxes(right, -1, -2))
-                    diffusion[..., i * n : (i + 1) * n, j * n : (j + 1) * n] += cell
+                    cell = _carried(left, densities[key], right, lead)
+                    _add(diffusion[..., i * n : (i + 1) * n, j * n : (j + 1) * n], cell)
         return jacobian, retarded, diffusion
 
     def select(self, solve: int) -> Loop:
@@ -366,6 +365,23 @@ class _Tangent:
                     first, second = _dense(first, lead), _dense(second, lead)
                 out[key] = first + second
         return _Tangent(out)
+
+
+def _add(target: Array, block: Array) -> None:
+    """Add a block, diagonal (..., n) or full, to (..., n, n)."""
+    if block.ndim == target.ndim:
+        target += block
+    else:
+        places = np.arange(block.shape[-1])
+        target[..., places, places] += block
+
+
+def _carried(left: Array, density: Array, right: Array, lead: tuple[int, ...]) -> Array:
+    """Covariance L diag(density) R^T of what a source brings by two gains; diagonal where both are."""
+    if left.ndim == right.ndim == len(lead) + 1:
+        return left * density * right
+    weighted = _dense(left, lead) * density[..., None, :]
+    return np.matmul(weighted, np.swapaxes(_dense(right, lead), -1, -2))
 
 
 def _dense(part: Array, lead: tuple[int, ...]) -> Array:

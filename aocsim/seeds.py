@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
+from functools import cache
 
 import numpy as np
 
@@ -15,6 +16,7 @@ _WORD = 2**32
 _SEED_END = 2**64
 
 
+@cache
 def name_words(name: str) -> tuple[int, ...]:
     """The four unsigned 32-bit words that stand for a stream's name.
 

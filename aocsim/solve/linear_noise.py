@@ -26,16 +26,18 @@ from aocsim.solve.retarded import all_pass
 
 Array = NDArray[np.float64]
 
-SERIES_NORM = 0.25  # |A| h/2^m at which the series below is exact to 1e-9
-SERIES_TERMS = 8
+SERIES_NORM = 0.25  # |A| h/2^m at which the series below is exact to 1e-9, in single precision to 1e-6
+SERIES_TERMS = {np.dtype(np.float64): 8, np.dtype(np.float32): 5}
+LEAST_VARIANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-6}
+"""Share of a state's variance that is added, so that a singular covariance has a factor."""
 
 
 def discretise(jacobian: Array, diffusion: Array, interval: float) -> tuple[Array, Array]:
     """Propagator and noise covariance over an interval.
 
     Args:
-        jacobian: A, (..., N, N) 1/s.
-        diffusion: D, (..., N, N) V^2/s.
+        jacobian: A, (..., N, N) 1/s, in double or single precision.
+        diffusion: D, (..., N, N) V^2/s, in the same.
         interval: h, s.
 
     Returns:
@@ -47,13 +49,14 @@ def discretise(jacobian: Array, diffusion: Array, interval: float) -> tuple[Arra
     a = jacobian * h
     n = a.shape[-1]
     # Phi = sum a^k/k!, and Q = h sum q_k with q_0 = D, q_k = (a q_{k-1} + q_{k-1} a^T) / (k + 1)
-    power = np.broadcast_to(np.eye(n), a.shape).copy()
-    phi = power.copy()
+    power = a
+    phi = a + np.eye(n, dtype=a.dtype)
     term = np.array(diffusion * h)
     q = term.copy()
-    for k in range(1, SERIES_TERMS + 1):
-        power = np.matmul(a, power) / k
-        phi += power
+    for k in range(1, SERIES_TERMS[a.dtype] + 1):
+        if k > 1:
+            power = np.matmul(a, power) / k
+            phi += power
         half = np.matmul(a, term)
         term = (half + np.swapaxes(half, -1, -2)) / (k + 1)
         q += term
@@ -84,9 +87,11 @@ def segments(samples: int, count: int) -> list[slice]:
 
 def factor(covariance: Array) -> Array:
     """L with L L^T = covariance for a covariance that may be singular, (..., N, N)."""
-    n = covariance.shape[-1]
-    scale = np.trace(covariance, axis1=-2, axis2=-1)[..., None, None] / n
-    return np.asarray(np.linalg.cholesky(covariance + np.eye(n) * np.maximum(scale * 1e-13, 1e-40)))
+    # states of a loop have different units: only their correlations are numbers of one size
+    size = np.sqrt(np.maximum(np.diagonal(covariance, axis1=-2, axis2=-1), np.finfo(covariance.dtype).tiny))
+    correlation = covariance / size[..., :, None] / size[..., None, :]
+    least = np.eye(covariance.shape[-1], dtype=covariance.dtype) * LEAST_VARIANCE[covariance.dtype]
+    return np.asarray(size[..., :, None] * np.linalg.cholesky(correlation + least))
 
 
 def sampled_noise(
@@ -94,8 +99,7 @@ def sampled_noise(
 ) -> Array:
     """Noise voltages at equidistant sampling times along transients that start at rest, free of noise.
 
-    The loop is linearised once for each of `pieces` stretches of the transient, at the stretch's mean state:
-    coarser than `read_out_covariance`. In the first two sampling intervals, where the slopes change faster than
+    The loop is linearised once for each of `pieces` stretches of the transient, at the stretch's mean state: coarser than `read_out_covariance`. In the first two sampling intervals, where the slopes change faster than
     samples are taken, its variance is some per cent off, and by a third in the first one where the whole transient
     lies within it; later it agrees within 3 %.
 
@@ -111,13 +115,15 @@ def sampled_noise(
         (transients, repeats, times, n) V at the node.
     """
     n = loop.channels
+    # far finer than the stretches are, unless states of different units and rates stand side by side
+    kind = np.float32 if linear_states(loop) == n else np.float64
     delta = np.zeros((*normals.shape[:2], normals.shape[3]))
     out = np.zeros((*normals.shape[:3], n))
     for run in segments(paths.shape[1], pieces):
         middle = paths[:, run.start : run.stop + 1].mean(axis=1)
-        phi, q = discretise(*linear(loop, middle, drive), interval)
-        back = np.swapaxes(phi, -1, -2)
-        mixing = np.swapaxes(factor(q), -1, -2)
+        phi, q = discretise(*(one.astype(kind) for one in linear(loop, middle, drive)), interval)
+        back = np.swapaxes(phi, -1, -2).astype(float)
+        mixing = np.swapaxes(factor(q), -1, -2).astype(float)
         for k in range(run.start, run.stop):
             delta = np.matmul(delta, back) + np.matmul(normals[:, :, k + 1], mixing)
             out[:, :, k + 1] = delta[..., :n]
