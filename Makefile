@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow figures notebooks lint clean
+.PHONY: demo test slow figures notebooks bench lint clean
 
 demo: $(VENV)/.run-installed
 	$(BIN)/aocsim run heart --out results/heart
@@ -21,6 +21,10 @@ figures: $(VENV)/.run-installed
 notebooks: $(VENV)/.dev-installed
 	$(BIN)/python notebooks/execute.py
 
+bench: $(VENV)/.bench-installed
+	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/table.py
+
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,6 +41,10 @@ $(VENV)/.run-installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev-installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.run-installed
+
+$(VENV)/.bench-installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@ $(VENV)/.run-installed
 
 clean:

@@ -99,7 +99,8 @@ def sampled_noise(
 ) -> Array:
     """Noise voltages at equidistant sampling times along transients that start at rest, free of noise.
 
-    The loop is linearised once for each of `pieces` stretches of the transient, at the stretch's mean state: coarser than `read_out_covariance`. In the first two sampling intervals, where the slopes change faster than
+    The loop is linearised once for each of `pieces` stretches of the transient, at the stretch's mean state:
+    coarser than `read_out_covariance`. In the first two sampling intervals, where the slopes change faster than
     samples are taken, its variance is some per cent off, and by a third in the first one where the whole transient
     lies within it; later it agrees within 3 %.
 
