@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ def main() -> None:
             raise
         # where the interrupt fell into code that a library builds from text, the interpreter remembers it, and would
         # end itself by the signal whatever status is asked for
+        # what libraries do at an interpreter's end is done first: workers' locks and folders would be left behind
+        atexit._run_exitfuncs()
         sys.stderr.flush()
         os._exit(INTERRUPTED)
 

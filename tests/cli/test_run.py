@@ -254,6 +254,7 @@ def test_interrupt_leaves_nothing_and_no_worker(tmp_path: Path, sent: signal.Sig
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
+    assert "leaked" not in errors  # what the workers share is put away
     assert not (tmp_path / "out").exists()
     deadline = time.monotonic() + 20
     while (left := [pid for pid in workers if is_running(pid)]) and time.monotonic() < deadline:
