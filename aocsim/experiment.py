@@ -8,7 +8,7 @@ batch is split.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,23 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from aocsim.batch import Draws, Measured, cut, gathered, run_blocks
+from aocsim.blocks import SOLVES_PER_BLOCK as SOLVES_PER_BLOCK
+from aocsim.blocks import USUAL_CHANNELS, Blocks, Load
 from aocsim.compose import compose, electronics_of
 from aocsim.instrument import Pulse, Switch
-from aocsim.interrupts import raise_if_interrupted
 from aocsim.live import Drifted, Flicker, Live
 from aocsim.loop import Loop
 from aocsim.machine import Machine
-from aocsim.parallel import parallel
 from aocsim.program import Program
-from aocsim.seeds import stream
-from aocsim.solve.integrators import AUTO
+from aocsim.solve.integrators import AUTO, Transients
 from aocsim.solve.linear_noise import linear_states, sampled_noise
 from aocsim.solve.piecewise import Piece, integrate_pieces
 from aocsim.solve.steady import proven_stable, require_stable, steady_state
 
 Array = NDArray[np.float64]
 
-SOLVES_PER_BLOCK = 80
 NOISE_PIECES = 6  # stretches of a transient in which the loop is linearised
 SETTLED = 0.01  # of the distance to the fixed point
 _NONE = np.empty(0, dtype=np.intp)
@@ -58,29 +57,6 @@ class SolveSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """What one diffusion step of a batch of items (samples, or settings of the drive) gave.
-
-    Attributes:
-        read_out: (items, n) V, mean over window and trials.
-        voltage: (kept items, kept trials, times, n) V as digitised.
-        watched: (items, times, watched channels) V as digitised, first trial.
-        at_hold: (items, trials, n) V at the node at the last instant of the window, as an analog memory sees it.
-        settling: (items,) s, noiseless first trial, to 1 % of the distance to its fixed point; nan without diagnosis.
-        fixed_point: (items, n) V, of the first trial; nan without diagnosis.
-        evaluations: of the right-hand side, for the batch each served.
-    """
-
-    read_out: Array
-    voltage: Array
-    watched: Array
-    at_hold: Array
-    settling: Array
-    fixed_point: Array
-    evaluations: int
-
-
-@dataclass(frozen=True, eq=False)
 class Task:
     """What a block of solves shares.
 
@@ -91,7 +67,9 @@ class Task:
         keep: number of items and of trials whose voltages are returned.
         watch: channels whose voltages are returned for all items.
         diagnose: whether fixed points are sought, proven stable and settling times measured.
+        hold: whether an analog memory looks at the node.
         pulse: on top of the drive, the same in every solve.
+        blocks: how much of it is worked on at once.
     """
 
     drive: Array
@@ -100,7 +78,9 @@ class Task:
     keep: tuple[int, int]
     watch: NDArray[np.intp]
     diagnose: bool
+    hold: bool
     pulse: Pulse | None
+    blocks: Blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +134,7 @@ class Experiment:
         watch: NDArray[np.intp] = _NONE,
         closed: float = np.inf,
         diagnose: bool = True,
+        hold: bool = True,
         pulse: Pulse | None = None,
         done: Callable[[int], object] = lambda solves: None,
     ) -> Measured:
@@ -168,6 +149,7 @@ class Experiment:
             watch: channels whose voltages are returned for all items.
             closed: how long the loop stays closed, s.
             diagnose: seek fixed points and their stability.
+            hold: return what an analog memory sees of each trial.
             pulse: added to the drive behind the DACs; the loop must not be open.
             done: called with the number of solves after each block.
 
@@ -178,20 +160,28 @@ class Experiment:
         if self.machine.digitiser.times[-1] > closed:
             raise ValueError(f"the loop opens after {closed:.4g} s, within the record")
         trials = begun.shape[1]
-        task = Task(self.machine.dac.response(drive) + analog, begun, step, keep, watch, diagnose, pulse)
-        size = max(1, SOLVES_PER_BLOCK // trials)
-        blocks = [np.arange(a, min(a + size, len(drive))) for a in range(0, len(drive), size)]
-        work = partial(self._block, task)
-        parts = _run_blocks(work, blocks, self.settings.threads, lambda items: done(items * trials))
-        return Measured(
-            np.concatenate([p.read_out for p in parts]),
-            np.concatenate([p.voltage for p in parts]),
-            np.concatenate([p.watched for p in parts]),
-            np.concatenate([p.at_hold for p in parts]),
-            np.concatenate([p.settling for p in parts]),
-            np.concatenate([p.fixed_point for p in parts]),
-            sum(p.evaluations for p in parts),
-        )
+        blocks = self._blocks(trials, diagnose)
+        volts = self.machine.dac.response(drive) + analog
+        task = Task(volts, begun, step, keep, watch, diagnose, hold, pulse, blocks)
+        pieces = [np.arange(part.start, part.stop) for part in cut(len(drive), blocks.items)]
+        # sent to workers again and again: without what nobody asks for
+        sent = self if self.settings.noise else replace(self, live=Live(None, None))
+        work = partial(sent._block, task)
+        parts = run_blocks(work, pieces, self.settings.threads, lambda items: done(items * trials))
+        return gathered(parts, pieces, min(keep[0], len(drive)))
+
+    def _blocks(self, trials: int, diagnose: bool) -> Blocks:
+        noise, slow = self.settings.noise, bool(self._lives)
+        machine = self.machine
+        if machine.channels <= USUAL_CHANNELS:  # whose blocks are whole, whatever their load
+            n, times = machine.channels, machine.digitiser.samples
+            return Blocks.of(Load(n, n, n, times, noise and slow, noise, diagnose), trials)
+        return Blocks.of(Load.of(machine, noise=noise, slow=slow, diagnose=diagnose), trials)
+
+    @property
+    def _lives(self) -> bool:
+        """Whether slow processes tell one solve from the next."""
+        return self.settings.noise and (self.live.flicker is not None or self.live.drift is not None)
 
     def _block(self, task: Task, items: NDArray[np.intp]) -> Measured:
         # the matrices are small: threads inside BLAS would only wait for one another
@@ -215,65 +205,100 @@ class Experiment:
         return compose(machine, program, electronics, slow.flicker), drive
 
     def _solve(self, task: Task, items: NDArray[np.intp]) -> Measured:
-        digitiser, drive, begun = self.machine.digitiser, task.drive[items], task.begun[items]
-        n, trials, noise = self.machine.channels, begun.shape[1], self.settings.noise
-        slow = self._slow(begun.ravel()) if noise else _Slow()
-        # solves that nothing tells apart are integrated once
-        copies = trials if slow else 1
-        loop, at_node = self._loop(np.repeat(drive, copies, axis=0), slow)
-        clean = integrate_pieces(
-            loop,
-            np.zeros((len(at_node), loop.states)),
-            _pieces(at_node, digitiser.times, task.pulse),
-            digitiser.times,
-            method=self.settings.method,
-            rtol=self.settings.rtol,
-            atol=self.settings.atol,
+        trials, step = task.begun.shape[1], task.step
+        passes = cut(trials, task.blocks.trials)
+        draws = Draws(self.seed, self.name, [(int(item), step) for item in items], self.settings.noise)
+        parts = [self._pass(task, items, some, draws) for some in passes]
+        if len(parts) == 1:
+            return parts[0]
+        shares = [(some.stop - some.start) / trials for some in passes]
+        return replace(
+            parts[0],
+            read_out=np.sum(
+                [share * part.read_out for share, part in zip(shares, parts, strict=True)], axis=0
+            ),
+            voltage=np.concatenate([part.voltage for part in parts], axis=1),
+            at_hold=np.concatenate([part.at_hold for part in parts], axis=1),
+            evaluations=sum(part.evaluations for part in parts),
         )
-        paths = clean.state.reshape(len(items), copies, digitiser.samples, loop.states)
+
+    def _pass(self, task: Task, items: NDArray[np.intp], some: slice, draws: Draws) -> Measured:
+        """Some trials of some items; what is of the first trial alone comes with the pass that has it."""
+        digitiser, drive, begun = self.machine.digitiser, task.drive[items], task.begun[items, some]
+        n, trials, noise = self.machine.channels, begun.shape[1], self.settings.noise
+        paths, first, evaluations = self._clean(task, drive, begun)
         fixed, settling = np.full((len(items), n), np.nan), np.full(len(items), np.nan)
-        if task.diagnose:
-            first, at_first = self._loop(drive, slow.every(copies))
-            fixed, settling = self._settling(first, paths[:, 0], at_first, task.step)
+        if task.diagnose and some.start == 0:
+            for part in cut(len(items), task.blocks.diagnosed):
+                slow = first if first is not None else self._slow(begun[part, 0])
+                loop, at_node = self._loop(drive[part], slow)
+                fixed[part], settling[part] = self._settling(loop, paths[part, 0], at_node, task.step)
         volts = np.broadcast_to(paths[..., :n], (len(items), trials, digitiser.samples, n))
         if noise:
             quiet, at_quiet = self._loop(drive, _Slow())
-            places = [(int(item), task.step) for item in items]
-            volts = volts + self._white(quiet, paths.mean(axis=1), at_quiet, trials, places)
-        at_hold = np.array(volts[:, :, digitiser.window.stop - 1])
+            volts = volts + self._white(quiet, paths.mean(axis=1), at_quiet, trials, draws)
+        at_hold = np.array(volts[:, : trials if task.hold else 0, digitiser.window.stop - 1])
         if noise:
-            volts = volts + self._read_out_noise(quiet, trials, places)
+            volts = volts + self._read_out_noise(quiet, trials, draws)
         volts = digitiser.quantise(volts)
         kept = max(0, int(np.searchsorted(items, task.keep[0])))
         return Measured(
             volts[:, :, digitiser.window].mean(axis=(1, 2)),
-            np.array(volts[:kept, : task.keep[1]]),
+            np.array(volts[:kept, : max(0, task.keep[1] - some.start)]),
             np.array(volts[:, 0][..., task.watch]),
             at_hold,
             settling,
             fixed,
-            clean.evaluations,
+            evaluations,
         )
 
-    def _white(
-        self, loop: Loop, paths: Array, drive: Array, trials: int, places: Sequence[tuple[int, int]]
-    ) -> Array:
+    def _clean(self, task: Task, drive: Array, begun: Array) -> tuple[Array, _Slow | None, int]:
+        """Noiseless transients of items, (items, trials or 1, times, N) V, and the number of evaluations.
+
+        Between them, what the slow processes are in each item's first trial; None if that is to be asked for again.
+        """
+        # solves that nothing tells apart are integrated once
+        copies = begun.shape[1] if self._lives else 1
+        every, instants = np.repeat(drive, copies, axis=0), begun[:, :copies].ravel()
+        parts = cut(len(every), task.blocks.integrated)
+        found = []
+        for part in parts:
+            clean, slow = self._integrated(every[part], instants[part], task.pulse)
+            # those of many parts would fill the memory
+            found.append((clean, slow if len(parts) == 1 else _Slow()))
+            del slow
+        paths = found[0][0].state if len(found) == 1 else np.concatenate([clean.state for clean, _ in found])
+        whole = len(found) == 1 and task.blocks.diagnosed >= len(drive)
+        return (
+            paths.reshape(len(drive), copies, *paths.shape[1:]),
+            found[0][1].every(copies) if whole else None,
+            sum(clean.evaluations for clean, _ in found),
+        )
+
+    def _integrated(self, drive: Array, begun: Array, pulse: Pulse | None) -> tuple[Transients, _Slow]:
+        """Transients of solves, and what the slow processes are during each."""
+        times = self.machine.digitiser.times
+        slow = self._slow(begun) if self._lives else _Slow()
+        loop, at_node = self._loop(drive, slow)
+        start = np.zeros((len(at_node), loop.states))
+        pieces, settings = _pieces(at_node, times, pulse), self.settings
+        clean = integrate_pieces(
+            loop, start, pieces, times, method=settings.method, rtol=settings.rtol, atol=settings.atol
+        )
+        return clean, slow
+
+    def _white(self, loop: Loop, paths: Array, drive: Array, trials: int, draws: Draws) -> Array:
         """White noise of the loop, (items, trials, times, n) V."""
         digitiser = self.machine.digitiser
-        normals = self._normals("noise", (trials, digitiser.samples, linear_states(loop)), places)
+        normals = draws.normals("noise", (trials, digitiser.samples, linear_states(loop)))
         interval = 1 / digitiser.sample_rate
         return sampled_noise(loop, paths, drive, interval, normals, NOISE_PIECES)
 
-    def _read_out_noise(self, loop: Loop, trials: int, places: Sequence[tuple[int, int]]) -> Array:
+    def _read_out_noise(self, loop: Loop, trials: int, draws: Draws) -> Array:
         """Noise that each sample has for itself: the digitiser's, and what lies far above the loop's band."""
         digitiser = self.machine.digitiser
         own = np.sqrt(digitiser.noise**2 + loop.fast_noise)
-        return own * self._normals("read_out", (trials, digitiser.samples, loop.channels), places)
-
-    def _normals(self, name: str, shape: tuple[int, ...], places: Sequence[tuple[int, int]]) -> Array:
-        """Standard normals for each place; named apart, so that a pole more changes no other draws."""
-        streams = (stream(self.seed, f"{self.name}.{name}", *place) for place in places)
-        return np.array([rng.standard_normal(shape) for rng in streams])
+        return own * draws.normals("read_out", (trials, digitiser.samples, loop.channels))
 
     def _settling(self, loop: Loop, paths: Array, drive: Array, step: int) -> tuple[Array, Array]:
         """Fixed points (samples, n) V of noiseless transients and their settling times (samples,) s."""
@@ -321,19 +346,3 @@ def settling_time(left: Array, times: Array, level: float = SETTLED) -> Array:
     slope = np.where(b < a, b - a, -1e-300)
     out = times[start] + (np.log(level) - a) / slope * (times[start + 1] - times[start])
     return np.where((left > level).any(axis=1), out, 0.0)
-
-
-def _run_blocks(
-    work: Callable[[NDArray[np.intp]], Measured],
-    blocks: list[NDArray[np.intp]],
-    workers: int,
-    done: Callable[[int], object],
-) -> list[Measured]:
-    """Results of all blocks in their order; `done` hears the number of samples of each block as it comes in."""
-    results: list[Measured] = []
-    found = map(work, blocks) if workers == 1 or len(blocks) == 1 else parallel(work, blocks, workers)
-    for block, measured in zip(blocks, found, strict=True):
-        results.append(measured)
-        done(len(block))
-        raise_if_interrupted()
-    return results

@@ -246,14 +246,14 @@ class Loop:
                     _add(diffusion[..., i * n : (i + 1) * n, j * n : (j + 1) * n], cell)
         return jacobian, retarded, diffusion
 
-    def select(self, solve: int) -> Loop:
-        """The loop of one solve of a batch."""
+    def select(self, solve: int | slice) -> Loop:
+        """The loop of one solve of a batch, or of some."""
         arms = tuple(Arm(a.name, tuple(self._one(stage, solve) for stage in a.stages)) for a in self.arms)
         return Loop(
             self.channels, arms, tuple(self._one(stage, solve) for stage in self.node), self.fast_noise
         )
 
-    def _one(self, stage: Stage, solve: int) -> Stage:
+    def _one(self, stage: Stage, solve: int | slice) -> Stage:
         if not isinstance(stage, Affine | Scale):
             return stage
         offset = np.asarray(stage.offset)
@@ -381,7 +381,7 @@ def _carried(left: Array, density: Array, right: Array, lead: tuple[int, ...]) -
     if left.ndim == right.ndim == len(lead) + 1:
         return left * density * right
     weighted = _dense(left, lead) * density[..., None, :]
-    return np.matmul(weighted, np.swapaxes(_dense(right, lead), -1, -2))
+    return np.asarray(np.matmul(weighted, np.swapaxes(_dense(right, lead), -1, -2)))
 
 
 def _dense(part: Array, lead: tuple[int, ...]) -> Array:

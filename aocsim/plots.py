@@ -101,7 +101,7 @@ def voltages(data: xarray.Dataset) -> Figure:
     from matplotlib.patches import Rectangle
 
     step = data.sizes["step"] // 2
-    wave = data["voltage"].isel(recorded_sample=0, trial=0, step=step)
+    wave = data["voltage"].isel(recorded_sample=0, trial=0, step=step).load()
     used = np.isin(data["channel"].values, data["channel_of_unit"].values)
     order = data["channel_of_unit"].values
     top = order[: data.sizes["dim"]]
@@ -114,22 +114,16 @@ def voltages(data: xarray.Dataset) -> Figure:
         axis.plot(time, wave.sel(channel=channel), color=colour, linewidth=width, zorder=depth)
     start, stop = window_of(data)
     axis.axvspan(start * 1e6, stop * 1e6, color=YELLOW, alpha=0.35, linewidth=0)
-    settled = float(data["settling"].isel(sample=0, step=step)) * 1e6
-    axis.axvline(settled, color="black", linewidth=0.8, linestyle="--")
     handles = [
         Line2D([], [], color=VERMILION, linewidth=1.4, label="channels that carry the sample"),
         Line2D([], [], color=SKY, linewidth=1.0, label="hidden units"),
         Line2D([], [], color=GREY, linewidth=1.0, label="unused channels"),
-        Line2D(
-            [],
-            [],
-            color="black",
-            linewidth=0.8,
-            linestyle="--",
-            label=f"settled to 1 % of the distance\nof all voltages: {settled:.1f} µs",
-        ),
         Rectangle((0, 0), 1, 1, color=YELLOW, alpha=0.35, linewidth=0, label="read-out window"),
     ]
+    if "settling" in data:
+        settled = float(data["settling"].isel(sample=0, step=step)) * 1e6
+        label = f"settled to 1 % of the distance\nof all voltages: {settled:.1f} µs"
+        handles.insert(3, axis.axvline(settled, color="black", linewidth=0.8, linestyle="--", label=label))
     axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axis.set_xlim(0, time[-1])
     axis.set_xlabel("time after the loop closes (µs)")
@@ -154,7 +148,8 @@ def settling_grid(data: xarray.Dataset) -> Figure:
     rows = np.unique(np.linspace(0, steps - 1, min(GRID_ROWS, steps)).round().astype(int))
     time = data["time"].values
     columns = [int(np.argmin(abs(time - instant * 1e-6))) for instant in grid_instants(time[-1] * 1e6)]
-    units = data["solution_voltage"] / float(data.attrs["volts_per_unit"])
+    # a few instants of what may be large, and stay on the disk
+    recorded, scale = data["solution_voltage"], float(data.attrs["volts_per_unit"])
     figure, axes = pyplot.subplots(
         len(rows),
         len(columns),
@@ -167,7 +162,7 @@ def settling_grid(data: xarray.Dataset) -> Figure:
         for column, k in enumerate(columns):
             axis: Axes = axes[row, column]
             _cloud(axis, data["reference"].values, s=1, color="#d9d9d9", linewidths=0)
-            points = units.isel(step=step, time=k).values
+            points = recorded.isel(step=step, time=k).values / scale
             _cloud(axis, points, s=2.5, color=VERMILION, linewidths=0)
             axis.set_xlim(-2.2, 2.2)
             axis.set_ylim(-2.2, 2.2)
@@ -181,7 +176,7 @@ def settling_grid(data: xarray.Dataset) -> Figure:
     figure.supxlabel("$x_1$ (network units); columns: time after the loop closes", fontsize=9)
     figure.supylabel("$x_2$ (network units)", fontsize=9)
     figure.suptitle(
-        f"{units.sizes['sample']} samples while the loop settles, over the data ({source_of(data)})"
+        f"{recorded.sizes['sample']} samples while the loop settles, over the data ({source_of(data)})"
     )
     return figure
 
@@ -198,10 +193,11 @@ def bias(data: xarray.Dataset) -> Figure:
     d = data.sizes["dim"]
     scale = float(data.attrs["volts_per_unit"])
     order = data["channel_of_unit"].values
-    error = data["read_out"].sel(channel=order).values / scale - data["ideal_fixed_point"].values
+    carriers = data["read_out"].sel(channel=order[:d]).values / scale
+    error = carriers - data["ideal_fixed_point"].isel(unit=slice(d)).values
     step = data["step"].values
     figure, axes = pyplot.subplots(1, 2, figsize=(7.2, 2.8))
-    mean, spread = error[..., :d].mean(axis=0), error[..., :d].std(axis=0)
+    mean, spread = error.mean(axis=0), error.std(axis=0)
     for k, colour in zip(range(min(d, 4)), (VERMILION, BLUE, GREEN, PURPLE), strict=False):
         axes[0].errorbar(
             step,

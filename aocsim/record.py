@@ -22,6 +22,7 @@ from aocsim.errors import InputError
 from aocsim.folders import recover
 from aocsim.interrupts import interrupts_deferred
 from aocsim.output import write_atomically
+from aocsim.spool import is_much, write_in_slabs
 
 if TYPE_CHECKING:
     import xarray
@@ -62,7 +63,7 @@ def write_result(data: xarray.Dataset, path: Path, inputs: Mapping[str, bytes] |
     """Write a result and what made it as compressed netCDF-4: complete, or not at all.
 
     Args:
-        data: the result.
+        data: the result; a large one is written in pieces, and may be read from other files on the way.
         path: the file.
         inputs: files by their place in a library folder, such as components/slm.toml; without them the result cannot
             be repeated or compared.
@@ -80,10 +81,15 @@ def write_result(data: xarray.Dataset, path: Path, inputs: Mapping[str, bytes] |
     files = _as_dataset(inputs or {})
     tight = {str(name): {"zlib": True, "complevel": 9} for name in files.data_vars}
 
+    large = is_much(int(data.nbytes))
+
     def write(temporary: Path) -> None:
         # cut short while it takes its locks, the library keeps them, and waits for itself for ever
+        if large:
+            write_in_slabs(data, temporary, encoding)
         with interrupts_deferred():
-            data.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+            if not large:
+                data.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
             if inputs:
                 files.to_netcdf(temporary, engine="netcdf4", mode="a", group=INPUTS, encoding=tight)
 

@@ -13,12 +13,16 @@ from aocsim.record import Variables, assemble
 from aocsim.scenarios.sample import Run, Setup
 from aocsim.scenarios.summary import Comparison
 from aocsim.scenarios.trimming import rooms_differ
+from aocsim.spool import transposed
 from aocsim.trim import OFFSET_TARGET
 
 if TYPE_CHECKING:
     import xarray
 
 NOTABLE = 0.01  # of the solves: from here on an oddity is worth a note
+
+SPOOLED = ("voltage", "solution_voltage", "read_out", "ideal_fixed_point")
+"""Variables that are read from files as they are asked for, where a run is large."""
 
 
 def notes_of(setup: Setup, run: Run, comparison: Comparison) -> list[str]:
@@ -59,6 +63,10 @@ def notes_of(setup: Setup, run: Run, comparison: Comparison) -> list[str]:
         out.append(
             f"the compiler knows the parts to {settings.knowledge * 100:.3g} %, drawn at random: a stand-in for a "
             "calibration"
+        )
+    if not setup.scenario.record.diagnosis:
+        out.append(
+            "fixed points of the loop, their stability and settling times have not been looked at (record.diagnosis)"
         )
     if summary["saturated_fraction"] > NOTABLE:
         out.append(
@@ -160,18 +168,26 @@ def _coordinates(setup: Setup, run: Run) -> Variables:
 
 def _run_variables(setup: Setup, run: Run, comparison: Comparison) -> Variables:
     def by_sample(array: Any) -> Any:
-        return np.moveaxis(array, 0, 1)
+        return transposed(array, (1, 0, 2))
 
+    diagnosis: Variables = {
+        "settling": (
+            ("sample", "step"),
+            np.transpose(run.settling),
+            "s",
+            "noiseless settling to 1 % of the distance to the fixed point",
+        ),
+    }
     return {
         "voltage": (
             ("recorded_sample", "step", "trial", "channel", "time"),
-            np.transpose(run.voltage, (1, 0, 2, 4, 3)),
+            transposed(run.voltage, (1, 0, 2, 4, 3)),
             "V",
             "node voltage as digitised",
         ),
         "solution_voltage": (
             ("sample", "step", "dim", "time"),
-            np.transpose(run.solution_voltage, (1, 0, 3, 2)),
+            transposed(run.solution_voltage, (1, 0, 3, 2)),
             "V",
             "node voltage of the channels that carry the sample, first trial, as digitised",
         ),
@@ -196,12 +212,7 @@ def _run_variables(setup: Setup, run: Run, comparison: Comparison) -> Variables:
             "1",
             "digital fixed point of the step from the machine's own state",
         ),
-        "settling": (
-            ("sample", "step"),
-            by_sample(run.settling),
-            "s",
-            "noiseless settling to 1 % of the distance to the fixed point",
-        ),
+        **(diagnosis if setup.scenario.record.diagnosis else {}),
         "reference": (("point", "dim"), comparison.reference, "1", "held-out data"),
         "gaussian": (
             ("sample", "dim"),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +29,8 @@ class Outcome:
     """What a run has given, and what made it.
 
     Attributes:
-        data: the result; its attribute `run_id` stands in every file of the run that can hold it.
+        data: the result; its attribute `run_id` stands in every file of the run that can hold it. Large variables are
+            read from files as they are asked for, without a folder from temporary ones that go with the dataset.
         inputs: the files that were read, by their place in a library folder.
     """
 
@@ -42,7 +46,7 @@ def run_scenario(
     out: Path | None = None,
     progress: bool = False,
 ) -> xarray.Dataset:
-    """Run a scenario and return its Dataset.
+    """Run a scenario and return its Dataset, whose large variables may stay on the disk until they are asked for.
 
     Args:
         name: of a scenario in the library, or a path to a .toml file.
@@ -60,21 +64,35 @@ def run_scenario(
 
 def run_loaded(scenario: Scenario, source: Library, out: Path | None, progress: bool = False) -> Outcome:
     """`run_scenario` for a scenario that has been read."""
-    from aocsim.folders import output_folder
+    from aocsim.folders import all_or_nothing, output_folder
+    from aocsim.record import files_of
+    from aocsim.scenarios.dataset import SPOOLED
+    from aocsim.spool import NAME as SPOOL
+    from aocsim.spool import read_from
 
     if out is None:
-        return _compute(scenario, source, progress)
-    with output_folder(out):
+        return _compute(scenario, source, progress, lambda: None)
+    with output_folder(out), ExitStack() as ending:
         for name in (RESULT, SUMMARY):
             if (out / name).is_dir():
                 raise InputError("is a folder, not a file", file=out / name)
-        outcome = _compute(scenario, source, progress)
+
+        @cache
+        def scratch() -> Path:
+            # where results are large, already while they are computed
+            return ending.enter_context(all_or_nothing(out, superseded=lambda: files_of(out / RESULT)))
+
+        outcome = _compute(scenario, source, progress, scratch)
         raise_if_interrupted()
-        _write(outcome, out)
-        return outcome
+        _write(outcome, scratch())
+        spooled = (scratch() / SPOOL).exists()
+        shutil.rmtree(scratch() / SPOOL, ignore_errors=True)
+    return replace(outcome, data=read_from(outcome.data, out / RESULT, SPOOLED)) if spooled else outcome
 
 
-def _compute(scenario: Scenario, source: Library, progress: bool) -> Outcome:
+def _compute(
+    scenario: Scenario, source: Library, progress: bool, scratch: Callable[[], Path | None]
+) -> Outcome:
     import scipy.linalg  # noqa: F401 - brings a BLAS library of its own, which must be there to be limited
     from threadpoolctl import threadpool_limits
     from tqdm import tqdm
@@ -92,7 +110,7 @@ def _compute(scenario: Scenario, source: Library, progress: bool) -> Outcome:
         if input_files(setup.spec, scenario.model, source) != inputs:
             raise InputError("sheets or model have changed while they were read: start the run again")
         with tqdm(total=sample.solves_of(scenario), unit="solve", disable=not progress, leave=False) as bar:
-            found = sample.execute(setup, bar.update)
+            found = sample.execute(setup, bar.update, scratch)
         comparison = compare(setup, found)
         data = dataset_of(setup, found, comparison, time.perf_counter() - began)
     data.attrs["run_id"] = secrets.token_hex(16)
@@ -108,17 +126,15 @@ def _model_record(inputs: Mapping[str, bytes]) -> str:
     return json.dumps(files, sort_keys=True)
 
 
-def _write(outcome: Outcome, out: Path) -> None:
-    """Leave result.nc, summary.json and pictures in a folder, all of them or none."""
-    from aocsim.folders import all_or_nothing
+def _write(outcome: Outcome, scratch: Path) -> None:
+    """Write result.nc, summary.json and pictures into a scratch folder."""
     from aocsim.output import write_json
     from aocsim.plots import write_pictures
-    from aocsim.record import files_of, write_result
+    from aocsim.record import write_result
 
     data = outcome.data
-    with all_or_nothing(out, superseded=lambda: files_of(out / RESULT)) as scratch:
-        write_pictures(data, scratch)
-        write_json(scratch / SUMMARY, {"run_id": data.attrs["run_id"], **json.loads(data.attrs["summary"])})
-        names = sorted({RESULT, *(path.name for path in scratch.iterdir())})
-        data.attrs["files"] = json.dumps(names)
-        write_result(data, scratch / RESULT, outcome.inputs)
+    write_pictures(data, scratch)
+    write_json(scratch / SUMMARY, {"run_id": data.attrs["run_id"], **json.loads(data.attrs["summary"])})
+    names = sorted({RESULT, *(path.name for path in scratch.iterdir() if path.is_file())})
+    data.attrs["files"] = json.dumps(names)
+    write_result(data, scratch / RESULT, outcome.inputs)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aocsim.batch import Measured
 from aocsim.bench import spacing_of
 from aocsim.compiler import Compiled, compile_network, knowledge_of
 from aocsim.diffusion.data import shape_rings
 from aocsim.diffusion.network import Network, load_network
 from aocsim.diffusion.operator import BlockOperator
-from aocsim.errors import InputError, ResourceError
-from aocsim.experiment import SOLVES_PER_BLOCK, Experiment, Measured
+from aocsim.errors import InputError
+from aocsim.experiment import Experiment
 from aocsim.library import Library
 from aocsim.live import LONGEST, Live
 from aocsim.machine import Machine
 from aocsim.memory import AnalogMemory
+from aocsim.scenarios.budget import check_memory, result_bytes
+from aocsim.scenarios.ideal import fixed_points
 from aocsim.scenarios.schema import Scenario
 from aocsim.scenarios.trimming import (
     SECONDS_PER_HOUR,
@@ -28,11 +31,11 @@ from aocsim.scenarios.trimming import (
     attend,
     left_by,
     settings_of,
-    threads_of,
     trim,
 )
 from aocsim.seeds import stream
 from aocsim.spec import MachineSpec
+from aocsim.spool import Spooled, SpoolFolder, is_much
 from aocsim.timeline import Schedule, schedule
 from aocsim.trim import (
     ALPHA_ROUNDS,
@@ -45,7 +48,8 @@ from aocsim.trim import (
 
 Array = NDArray[np.float64]
 
-MEMORY_SHARE = 0.7  # of the computer's memory that a run may plan to use
+Steps = Array | Spooled
+"""Results of all steps, the step on the first axis, in memory or in a file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +88,11 @@ class Run:
         tended: when each sample began, and the bias that held for it.
         start: (samples, d) noise.
         state: (steps, samples, d) points after each step, network units.
-        read_out: (steps, samples, n) V.
+        read_out: (steps, samples, n) V; like the other large ones in a file if there is much of them.
         ideal_fixed_point: (steps, samples, units) digital fixed point from the machine's own state.
-        settling: (steps, samples) s.
-        saturated: (steps, samples) whether a used channel's fixed point is outside the amplifier's linear range.
+        settling: (steps, samples) s; nan without diagnosis.
+        saturated: (steps, samples) whether a used channel's fixed point is outside the amplifier's linear range; false
+            without diagnosis.
         voltage: (steps, kept samples, kept trials, times, n) V.
         solution_voltage: (steps, samples, times, d) V, channels that carry the sample, first trial.
         evaluations: of the right-hand side in the run's solves.
@@ -101,12 +106,12 @@ class Run:
     tended: Tended
     start: Array
     state: Array
-    read_out: Array
-    ideal_fixed_point: Array
+    read_out: Steps
+    ideal_fixed_point: Steps
     settling: Array
     saturated: NDArray[np.bool_]
-    voltage: Array
-    solution_voltage: Array
+    voltage: Steps
+    solution_voltage: Steps
     evaluations: int
     trim_seconds: float
     solve_seconds: float
@@ -198,29 +203,6 @@ def check_clock(scenario: Scenario, plan: Schedule) -> None:
         )
 
 
-def check_memory(scenario: Scenario, machine: Machine, network: Network) -> None:
-    """Refuse, before anything is computed, what the memory cannot hold.
-
-    Raises:
-        ResourceError: says what needs how much.
-    """
-    n, times, steps = machine.channels, machine.digitiser.samples, scenario.diffusion.steps
-    kept = min(scenario.record.samples, scenario.samples) * min(scenario.record.trials, scenario.trials)
-    voltage = 8.0 * kept * steps * times * n
-    results = 8.0 * scenario.samples * steps * (n + 2 * network.units + 4 + times * network.layout[0])
-    solves = max(SOLVES_PER_BLOCK, scenario.trials)
-    block = 8.0 * solves * (12 * n * n + times * n * 8) * threads_of(scenario)
-    # a dataset is assembled beside the arrays it is made of
-    needed = 2 * (voltage + results) + block
-    total = float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
-    if needed > MEMORY_SHARE * total:
-        raise ResourceError(
-            f"the run needs about {needed / 2**30:.3g} GiB (recorded voltages {voltage / 2**30:.3g} GiB, results "
-            f"{results / 2**30:.3g} GiB, solves {block / 2**30:.3g} GiB), this computer has {total / 2**30:.3g} GiB: "
-            "lower record.samples, record.trials, samples or diffusion.steps"
-        )
-
-
 def solves_of(scenario: Scenario) -> int:
     """Number of solves of trims and run together."""
     steps, electronics = scenario.diffusion.steps, 0
@@ -232,8 +214,23 @@ def solves_of(scenario: Scenario) -> int:
     return scenario.samples * scenario.trials * steps + others + electronics
 
 
-def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: None) -> Run:
-    """Trim the machine, then take all samples through all diffusion steps."""
+def execute(
+    setup: Setup,
+    progress: Callable[[int], object] = lambda solves: None,
+    scratch: Callable[[], Path | None] = lambda: None,
+) -> Run:
+    """Trim the machine, then take all samples through all diffusion steps.
+
+    Args:
+        setup: of the scenario.
+        progress: called with the number of solves as they are done.
+        scratch: gives the folder where large results are kept on the way; None is the system's temporary folder. Asked
+            only if there are any.
+
+    Raises:
+        PhysicsError: a loop or a network without fixed point, or an unstable loop.
+        ResourceError: the disk has no room for large results.
+    """
     scenario, operator, program = setup.scenario, setup.operator, setup.compiled.program
     machine, plan = setup.machine, setup.schedule
     steps, count, trials = scenario.diffusion.steps, scenario.samples, scenario.trials
@@ -260,7 +257,8 @@ def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: Non
     )
     start = stream(scenario.seed, "start").standard_normal((count, d))
     kept = (min(scenario.record.samples, count), min(scenario.record.trials, trials))
-    x, found = start, _Collected()
+    size = result_bytes(scenario, machine, setup.network)
+    x, found = start, _Collected(SpoolFolder(scratch(), size) if is_much(size) else None)
     for step in range(steps):
         t = (step + 1) / steps
         from_host = x if step == 0 or not analog else np.zeros_like(x)
@@ -275,57 +273,77 @@ def execute(setup: Setup, progress: Callable[[int], object] = lambda solves: Non
             keep=(kept[0] * chains, kept[1]),
             watch=carriers,
             closed=segment.stop - segment.start,
+            diagnose=scenario.record.diagnosis,
+            hold=analog,
             done=progress,
         )
-        found.ideal.append(operator.fixed_point(x, t))
-        found.add(measured, count, chains, kept[1])
-        x = program.units(found.read_out[-1])[:, :d]
+        found.ideal.append(fixed_points(operator, x, t))
+        read_out = found.add(measured, count, chains, kept[1])
+        rest = measured.fixed_point[::chains, program.channel_of_unit]
+        low, high = machine.node.linear_low, machine.node.linear_high
+        found.saturated.append(np.any((rest < low) | (rest > high), axis=-1))
+        x = np.array(program.units(read_out)[:, :d])
+        found.state.append(x)
         if analog and step + 1 < steps:
             until = (
                 plan.starts[step + 1][0] - plan.starts[step][0] - plan.held + machine.digitiser.times[-1] / 2
             )
             memory.hold(measured.at_hold[:, 0], step, until)
     ended = time.perf_counter()
-    rest = np.array(found.fixed_point)[..., program.channel_of_unit]
-    low, high = machine.node.linear_low, machine.node.linear_high
     return Run(
         trims=trims,
         **left_by(setup, trims, clock),
         tended=tended,
         start=start,
-        state=program.units(np.array(found.read_out))[..., :d],
-        read_out=np.array(found.read_out),
-        ideal_fixed_point=np.array(found.ideal),
+        state=np.array(found.state),
+        read_out=_whole(found.read_out),
+        ideal_fixed_point=_whole(found.ideal),
         settling=np.array(found.settling),
-        saturated=np.any((rest < low) | (rest > high), axis=-1),
-        voltage=np.array(found.voltage),
-        solution_voltage=np.array(found.watched),
+        saturated=np.array(found.saturated),
+        voltage=_whole(found.voltage),
+        solution_voltage=_whole(found.watched),
         evaluations=found.evaluations,
         trim_seconds=trimmed - began,
         solve_seconds=ended - began,
     )
 
 
+def _whole(steps: list[Array] | Spooled) -> Steps:
+    """All steps; a list is emptied on the way, so that nothing stands in memory twice."""
+    if isinstance(steps, Spooled):
+        return steps
+    out = np.empty((len(steps), *steps[0].shape))
+    for place in reversed(out):
+        place[...] = steps.pop()
+    return out
+
+
 @dataclass
 class _Collected:
-    """Results of the steps so far."""
+    """Results of the steps so far; the large ones in `folder` if there is one."""
 
-    ideal: list[Array] = field(default_factory=list)
-    read_out: list[Array] = field(default_factory=list)
+    folder: SpoolFolder | None
     settling: list[Array] = field(default_factory=list)
-    fixed_point: list[Array] = field(default_factory=list)
-    voltage: list[Array] = field(default_factory=list)
-    watched: list[Array] = field(default_factory=list)
+    saturated: list[NDArray[np.bool_]] = field(default_factory=list)
+    state: list[Array] = field(default_factory=list)
     evaluations: int = 0
 
-    def add(self, measured: Measured, samples: int, chains: int, trials: int) -> None:
-        """Take one step's results in; chains of a sample are its trials."""
-        self.read_out.append(measured.read_out.reshape(samples, chains, -1).mean(axis=1))
+    def __post_init__(self) -> None:
+        def steps(name: str) -> list[Array] | Spooled:
+            return [] if self.folder is None else Spooled(self.folder, name)
+
+        self.ideal, self.read_out = steps("ideal_fixed_point"), steps("read_out")
+        self.voltage, self.watched = steps("voltage"), steps("solution_voltage")
+
+    def add(self, measured: Measured, samples: int, chains: int, trials: int) -> Array:
+        """Take one step's results in, chains of a sample are its trials; returns the read-out, (samples, n) V."""
+        read_out: Array = measured.read_out.reshape(samples, chains, -1).mean(axis=1)
+        self.read_out.append(read_out)
         self.settling.append(measured.settling[::chains])
-        self.fixed_point.append(measured.fixed_point[::chains])
         self.watched.append(measured.watched[::chains])
         voltage = measured.voltage
         if chains > 1:
             voltage = voltage.reshape(-1, chains, *voltage.shape[2:])[:, :trials]
         self.voltage.append(voltage)
         self.evaluations += measured.evaluations
+        return read_out

@@ -218,10 +218,18 @@ class Solve(_Table):
 
 
 class Record(_Table):
-    """Of how many samples and trials the wave forms are kept; results are kept of all."""
+    """What is looked at and kept beside the read-outs.
+
+    Attributes:
+        samples: number of samples whose wave forms are kept; results are kept of all.
+        trials: number of their trials.
+        diagnosis: whether the loop's fixed points are sought, proven stable, and settling times measured: most of the
+            work on a wide machine, where it grows as the cube of the channels.
+    """
 
     samples: int = Field(default=2, ge=0)
     trials: int = Field(default=1, ge=0)
+    diagnosis: bool = True
 
 
 class Scenario(_Table):

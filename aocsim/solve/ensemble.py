@@ -23,6 +23,7 @@ from aocsim.solve.flat import Flat, flatten, from_blocks, to_blocks
 from aocsim.solve.kernels import work_for
 from aocsim.solve.outcome import EVALUATIONS, MOST_STEPS, require_reached
 from aocsim.solve.relaxation import PhiTable, decay
+from aocsim.solve.rest import judge
 
 Array = NDArray[Any]
 
@@ -31,6 +32,7 @@ OWN_ROWS = 16  # with matrices of their own, which have to stay in the cache
 VALUES = 16_384  # floating-point numbers of one state of a block, at most, for more than one pole
 EQUAL = 1e-9  # relative difference of intervals that still are one tick
 FIRST_STEP = 0.1  # of the fastest pole's time constant
+LOOK = 0.25  # of the exit's volts: how near a block has to seem before it is judged, since distances may grow
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +43,16 @@ class Ensemble:
         state: (solves, times, recorded) V.
         evaluations: of the right-hand side, each counted for the block it served.
         last: (solves, N) V at the last instant.
-        left: (solves,) V, estimate of the distance to the equilibrium that fills the rest of the record; nan where the
+        left: (solves,) V, how far a node may be from the equilibrium that fills the rest of the record; nan where the
             record was integrated to its end.
+        proven: (solves,) whether `left` is a bound of the linearised loop, not an estimate: see `aocsim.solve.rest`.
     """
 
     state: Array
     evaluations: int
     last: Array
     left: Array
+    proven: NDArray[np.bool_]
 
 
 def integrate_ensemble(
@@ -78,9 +82,8 @@ def integrate_ensemble(
         rtol: relative tolerance.
         atol: absolute tolerance, V.
         threads: at least 1; without effect on the result.
-        exit_within: V; a block whose solves all stand closer to their equilibria is not integrated further. 0: never.
-            An estimate: what lingers at an equilibrium that does not attract, or waits for a filter slower than the
-            nodes, is taken for settled.
+        exit_within: V; a block whose solves all stand closer to equilibria that attract them is not integrated
+            further, and these fill the rest of its record. 0: never.
         precision: float64 or float32 of states and parameters.
         recorded: number of poles whose states are returned, the nodes' first; all by default.
         most_steps: budget of each block.
@@ -96,19 +99,26 @@ def integrate_ensemble(
     _check(loop, flat, state, drive, times, rtol, atol, threads, recorded)
     out = np.empty((solves, len(times), recorded * n), dtype=precision)
     ends = np.empty_like(state)
-    left = np.full(solves, np.nan)
+    left, proven = np.full(solves, np.nan), np.zeros(solves, dtype=bool)
+    if exit_within > 0 and not np.all(decay(loop) < 0):
+        exit_within = 0.0  # a node that does not relax by itself has no rest that a look at it could find
     advance = _tsit5 if method == "Tsit5" else _exponential
-    work = advance(
-        loop, flat, state, drive, np.asarray(times, dtype=float), rtol, atol, exit_within, most_steps
-    )
+    work = advance(loop, flat, state, drive, np.asarray(times, dtype=float), rtol, atol, most_steps)
     size = rows or _rows(loop, flat)
     blocks = [slice(a, min(a + size, solves)) for a in range(0, solves, size)]
 
     def one(block: slice) -> int:
-        end, counts, distance = work(block, out[block])
+        end, counts, exited = work(block, out[block], LOOK * exit_within)
+        evaluations = int(counts[EVALUATIONS])
+        if exited:
+            rest = judge(loop.select(block), end.astype(float), drive[block])
+            if rest is not None and rest.left.max() <= exit_within:
+                end, left[block], proven[block] = rest.state, rest.left, rest.proven
+            else:
+                end, counts, _ = work(block, out[block], 0.0)
+                evaluations += int(counts[EVALUATIONS])
         ends[block] = end
-        left[block] = distance
-        return int(counts[EVALUATIONS])
+        return evaluations
 
     with threadpool_limits(limits=1, user_api="blas"):
         if threads == 1 or len(blocks) == 1:
@@ -116,7 +126,7 @@ def integrate_ensemble(
         else:
             with ThreadPoolExecutor(threads) as pool:
                 evaluations = sum(pool.map(one, blocks))
-    return Ensemble(out, evaluations, ends, left)
+    return Ensemble(out, evaluations, ends, left, proven)
 
 
 def _check(
@@ -159,7 +169,8 @@ def _rows(loop: Loop, flat: Flat) -> int:
     return max(8, min(rows, VALUES // loop.states)) if loop.blocks > 1 else rows
 
 
-_Advance = Callable[[slice, Array], tuple[Array, NDArray[np.int64], float]]
+_Advance = Callable[[slice, Array, float], tuple[Array, NDArray[np.int64], bool]]
+"""Integrates a block into its record, with an exit or without; returns its last state, counts, and whether it left."""
 
 
 def _tsit5(
@@ -170,14 +181,13 @@ def _tsit5(
     times: Array,
     rtol: float,
     atol: float,
-    exit_within: float,
     most_steps: int,
 ) -> _Advance:
     real = flat.rates.dtype
-    linear = decay(loop).astype(real) if exit_within > 0 else np.empty((loop.blocks, loop.channels), real)
+    linear = decay(loop).astype(real)
     first_step = min(FIRST_STEP / loop.fastest_rate, times[-1] - times[0])
 
-    def advance(block: slice, out: Array) -> tuple[Array, NDArray[np.int64], float]:
+    def advance(block: slice, out: Array, exit_within: float) -> tuple[Array, NDArray[np.int64], bool]:
         y = to_blocks(state[block].astype(real), loop.channels)
         u = np.ascontiguousarray(drive[block], dtype=real)
         counts, reached = np.zeros(5, dtype=np.int64), np.array([times[0], np.nan])
@@ -187,7 +197,7 @@ def _tsit5(
         )  # fmt: skip
         end = from_blocks(y)
         require_reached(loop, "Tsit5", counts, block.start, reached[0], end, drive[block], most_steps)
-        return end, counts, float(reached[1])
+        return end, counts, bool(np.isfinite(reached[1]))
 
     return advance
 
@@ -200,7 +210,6 @@ def _exponential(
     times: Array,
     rtol: float,
     atol: float,
-    exit_within: float,
     most_steps: int,
 ) -> _Advance:
     real = flat.rates.dtype
@@ -216,10 +225,10 @@ def _exponential(
         runs.append((begin, intervals, *tables[interval, intervals]))
     rates = linear.astype(real)
 
-    def advance(block: slice, out: Array) -> tuple[Array, NDArray[np.int64], float]:
+    def advance(block: slice, out: Array, exit_within: float) -> tuple[Array, NDArray[np.int64], bool]:
         y = to_blocks(state[block].astype(real), loop.channels)
         u = np.ascontiguousarray(drive[block], dtype=real)
-        counts, distance = np.zeros(5, dtype=np.int64), np.nan
+        counts, exited = np.zeros(5, dtype=np.int64), False
         work = work_for(flat, len(u))
         wanted = FIRST_STEP / loop.fastest_rate  # s
         out[:, 0] = from_blocks(y)[:, : out.shape[2]]
@@ -239,11 +248,11 @@ def _exponential(
             if whole is not part:
                 part[:] = whole
             if np.isfinite(reached[1]):
-                distance = reached[1]
-                out[:, begin + intervals :] = from_blocks(y)[:, None, : out.shape[2]]
+                exited = True
+                out[:, begin + intervals :] = out[:, begin + intervals, None]
                 break
             wanted = reached[2] * grid.tick / 2**HALVINGS
-        return from_blocks(y), counts, distance
+        return from_blocks(y), counts, exited
 
     return advance
 

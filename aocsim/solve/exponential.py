@@ -29,7 +29,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.solve.flat import Flat
-from aocsim.solve.kernels import END, HALF, START, STRAIGHT, Work, compiled, equilibrium, evaluate, write_rest
+from aocsim.solve.kernels import (
+    END,
+    HALF,
+    START,
+    STRAIGHT,
+    Work,
+    compiled,
+    equilibrium,
+    evaluate,
+    slow,
+    write_rest,
+)
 from aocsim.solve.outcome import EVALUATIONS, EXHAUSTED, OVERFLOW, REJECTED, STATUS, STEPS, TOO_SMALL, WORST
 
 Array = NDArray[Any]
@@ -230,7 +241,8 @@ def integrate_block(
         atol: absolute tolerance, V.
         first_length: of the first step, in units of tick/2^HALVINGS.
         most_steps: budget, rejected ones included.
-        exit_within: V; once all solves are known to stand closer to their equilibria, these fill the rest. 0: never.
+        exit_within: V; once all solves seem to stand closer to their equilibria, these fill the rest, and `start` holds
+            where they stood. 0: never. Whether it is so remains to be judged: see `aocsim.solve.rest`.
         work: scratch for these rows.
         out: (rows, ticks/stride + 1, recorded poles * n).
         counts: (5,) evaluations, steps, rejected steps, status, worst solve.
@@ -300,12 +312,11 @@ def integrate_block(
         slopes[0] = slopes[4]
         counts[STEPS] += 1
         wanted = length * factor
-        if exit_within > 0 and position < end:
+        if exit_within > 0 and position < end and slow(y[0], slopes[0, 0], linear[0], linear[0], exit_within):
             distance, used = equilibrium(flat, first, y, drive, linear, exit_within, work, trial, spare)
             counts[EVALUATIONS] += used
             if distance <= exit_within:
                 write_rest(trial, out, position // (stride * tick) + 1, ticks // stride + 1)
-                y[:] = trial
                 reached[1] = distance
                 break
     reached[0] = position / tick

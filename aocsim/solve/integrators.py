@@ -44,11 +44,16 @@ class Transients:
         state: (solves, times, N) V.
         evaluations: evaluations of the right-hand side, each counted for the batch it served.
         history: node voltages as far back as the dead time needs them; None for a loop without dead time.
+        left: (solves,) V, how far a node may be from the equilibrium that fills the rest of its record, nan where it
+            was integrated to its end; None without `steady_exit`.
+        proven: (solves,) whether `left` is a bound of the linearised loop; else it is an estimate.
     """
 
     state: Array
     evaluations: int
     history: History | None = None
+    left: Array | None = None
+    proven: NDArray[np.bool_] | None = None
 
 
 class _WorstTrajectory:
@@ -120,6 +125,7 @@ def integrate(
     precision: type[np.floating[Any]] = np.float64,
     recorded: int | None = None,
     most_steps: int = MOST_STEPS,
+    steady_exit: float | None = None,
 ) -> Transients:
     """Integrate a batch over one segment, in which the drive is constant or smooth.
 
@@ -131,8 +137,7 @@ def integrate(
         drive: (solves, n) V, constant; or a smooth function of time that returns it, not for Exponential.
         times: increasing instants, s, at which the state is returned; the first is the segment's start.
         method: Tsit5 or Exponential (compiled, blocks of solves), RK45 or DOP853 (SciPy's, one batch), LSODA, Radau or
-            BDF (SciPy's, one trajectory a call); auto is Exponential where poles in the arms, which are fast, would
-            limit the steps, else Tsit5.
+            BDF (SciPy's, one trajectory a call); auto is Exponential, or Tsit5 where that cannot be.
         rtol: relative tolerance.
         atol: absolute tolerance, V.
         history: of the nodes before times[0], on the clock of `times`; by default they stood where they are. Used
@@ -141,16 +146,20 @@ def integrate(
         precision: of the compiled methods, float64 or float32.
         recorded: number of poles whose states are returned, those of the nodes first; all by default.
         most_steps: budget of steps of the compiled methods.
+        steady_exit: of the compiled methods, V: solves that stand closer to an equilibrium which attracts them are not
+            integrated further. Their blocks leave together; see `aocsim.solve.rest` for what is asked of them.
 
     Raises:
         ValueError: wrong shapes, values that are not finite, or instants that do not increase.
         PhysicsError: the solver gave up, and at what time; it cannot look back in time; a precision that the
-            method does not have; a tolerance out of the precision's reach.
+            method does not have; a tolerance out of the precision's reach; a steady exit where there is none.
     """
     constant = None if callable(drive) else drive
     asked_for_any = method == AUTO
     if asked_for_any:
-        method = "Exponential" if constant is not None and loop.blocks > 1 and not loop.delayed else "Tsit5"
+        method = "Exponential" if constant is not None and not loop.delayed else "Tsit5"
+    if steady_exit is not None and not 0 < steady_exit < np.inf:
+        raise ValueError(f"steady_exit must be volts above 0, got {steady_exit}")
     if precision is not np.float64 and rtol < LEAST_SINGLE_RTOL:
         raise PhysicsError(
             f"rtol = {rtol:.3g} is out of float32's reach: ask for {LEAST_SINGLE_RTOL:.3g} or more, or use float64"
@@ -169,12 +178,19 @@ def integrate(
                 precision=precision,
                 recorded=recorded,
                 most_steps=most_steps,
+                exit_within=steady_exit or 0.0,
             )
-            return Transients(found.state, found.evaluations)
+            if steady_exit is None:
+                return Transients(found.state, found.evaluations)
+            return Transients(found.state, found.evaluations, left=found.left, proven=found.proven)
         except TooWideError as error:
             if not asked_for_any:
                 raise PhysicsError(f"{method} cannot integrate {error}: use 'auto' or 'RK45'") from None
             method = "Tsit5"
+    if steady_exit is not None:
+        raise PhysicsError(
+            "a steady exit takes a compiled method, a constant drive and a loop without dead time: leave it out"
+        )
     if precision is not np.float64:
         raise PhysicsError("float32 takes a compiled method, a constant drive and a loop without dead time")
     if method == "Exponential":

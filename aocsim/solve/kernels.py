@@ -313,6 +313,24 @@ def write_rest(state: Array, out: Array, begin: int, end: int) -> None:
                     out[b, t, p * n + i] = state[p, b, i]
 
 
+@compiled
+def slow(y: Array, slope: Array, extra: Array, linear: Array, within: float) -> bool:
+    """Whether no node of a block moves faster than one that is `within` V from rest and alone.
+
+    Args:
+        y: (rows, n) V.
+        slope: (rows, n) V/s, of which dy/dt is extra times y more.
+        extra: (n,) 1/s.
+        linear: (n,) 1/s, the nodes' own decay.
+        within: V.
+    """
+    for b in range(y.shape[0]):
+        for i in range(y.shape[1]):
+            if not abs(slope[b, i] + extra[i] * y[b, i]) <= within * abs(linear[i]):
+                return False
+    return True
+
+
 MOST_REFINEMENTS = 6
 SLOWEST = 0.7  # ratio of successive corrections beyond which an estimate of what is left is not trusted
 

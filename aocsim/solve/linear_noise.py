@@ -122,7 +122,8 @@ def sampled_noise(
     out = np.zeros((*normals.shape[:3], n))
     for run in segments(paths.shape[1], pieces):
         middle = paths[:, run.start : run.stop + 1].mean(axis=1)
-        phi, q = discretise(*(one.astype(kind) for one in linear(loop, middle, drive)), interval)
+        jacobian, diffusion = linear(loop, middle, drive)
+        phi, q = discretise(jacobian.astype(kind), diffusion.astype(kind), interval)
         back = np.swapaxes(phi, -1, -2).astype(float)
         mixing = np.swapaxes(factor(q), -1, -2).astype(float)
         for k in range(run.start, run.stop):

@@ -50,11 +50,15 @@ def decay(loop: Loop) -> Array:
 
 def _averaged(stage: Stage) -> Stage:
     """A stage with the mean of what its solves have of their own."""
+
+    def mean(value: Array | float, own: int) -> Array:
+        array = np.asarray(value, dtype=float)
+        return array.mean(axis=0) if array.ndim == own else array
+
     if isinstance(stage, Scale):
-        gain, offset = np.asarray(stage.gain), np.asarray(stage.offset)
-        return Scale(
-            gain.mean(axis=0) if gain.ndim == 2 else gain, offset.mean(axis=0) if offset.ndim == 2 else offset
-        )
+        return Scale(mean(stage.gain, 2), mean(stage.offset, 2))
+    if isinstance(stage, Affine):
+        return Affine(mean(stage.matrix, 3), mean(stage.offset, 2))
     return stage
 
 

@@ -20,6 +20,7 @@ from aocsim.solve.kernels import (
     compiled,
     equilibrium,
     right_hand_side,
+    slow,
     worst_error,
     write_rest,
 )
@@ -116,7 +117,8 @@ def integrate_block(
         atol: absolute tolerance, V.
         first_step: s.
         most_steps: budget, rejected ones included.
-        exit_within: V; once all solves are known to stand closer to their equilibria, these fill the rest. 0: never.
+        exit_within: V; once all solves seem to stand closer to their equilibria, these fill the rest, and `start` holds
+            where they stood. 0: never. Whether it is so remains to be judged: see `aocsim.solve.rest`.
         linear: (poles, n) 1/s, `decay` of the loop; for the exit.
         work: scratch for these rows.
         out: (rows, times, recorded poles * n).
@@ -127,7 +129,7 @@ def integrate_block(
     poles, rows, n = y.shape
     k = np.empty((7, poles, rows, n), dtype=y.dtype)
     trial, spare = np.empty_like(y), np.empty_like(y)
-    weights = np.empty(7)
+    weights, still = np.empty(7), np.zeros(n)
     t, last = times[0], times[times.shape[0] - 1]
     h, done, rejected_before = first_step, 0, False
     write_rest(y, out, 0, 1)
@@ -185,13 +187,12 @@ def integrate_block(
         t = t_new
         y[:] = trial
         k[0] = k[6]
-        if exit_within > 0 and done < times.shape[0]:
+        if exit_within > 0 and done < times.shape[0] and slow(y[0], k[0, 0], still, linear[0], exit_within):
             distance, used = equilibrium(flat, first, y, drive, linear, exit_within, work, trial, spare)
             counts[EVALUATIONS] += used
             if distance <= exit_within:
                 write_rest(trial, out, done, times.shape[0])
                 done = times.shape[0]
-                y[:] = trial
                 reached[1] = distance
                 break
     reached[0] = t
