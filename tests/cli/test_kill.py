@@ -176,6 +176,7 @@ def test_an_interrupt_that_python_swallows_still_ends_the_run(
     assert (tmp_path / "out" / "result.nc").exists() is written
 
 
+@pytest.mark.slow
 def test_signals_that_are_ignored_stay_so(tmp_path: Path) -> None:
     """As under nohup, which lets a run outlive its terminal."""
     process = subprocess.Popen(

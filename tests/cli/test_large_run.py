@@ -40,8 +40,12 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"timeline.memory": "sample_and_hold"}, {"record.samples": 0}, {"record.diagnosis": False}],
-    ids=["usual", "analog memory", "no waves", "no diagnosis"],
+    [
+        pytest.param({}, id="usual"),
+        pytest.param({"timeline.memory": "sample_and_hold"}, id="analog memory", marks=pytest.mark.slow),
+        pytest.param({"record.samples": 0}, id="no waves", marks=pytest.mark.slow),
+        pytest.param({"record.diagnosis": False}, id="no diagnosis", marks=pytest.mark.slow),
+    ],
 )
 def test_a_large_run_gives_the_same_file(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]

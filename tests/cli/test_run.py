@@ -218,7 +218,10 @@ def is_running(process: int) -> bool:
     return bool(state.strip()) and not state.startswith("Z")
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "sent",
+    [signal.SIGINT, *(pytest.param(s, marks=pytest.mark.slow) for s in (signal.SIGTERM, signal.SIGHUP))],
+)
 def test_interrupt_leaves_nothing_and_no_worker(tmp_path: Path, sent: signal.Signals) -> None:
     """Ctrl-C (to the whole group, as a terminal sends it) or a kill in the middle of the solves, two workers."""
     command = [

@@ -49,7 +49,9 @@ def row_of(setting, name):
 QUICK = [(group, check.name) for group in table.GROUPS for check in table.checks(group) if not check.slow]
 
 
-@pytest.mark.parametrize("which", ["measured", "small", "ideal48"])
+@pytest.mark.parametrize(
+    "which", [*(pytest.param(one, marks=pytest.mark.slow) for one in ("measured", "small")), "ideal48"]
+)
 def test_no_quick_row_fails_on_another_machine(which, request):
     setting = Setting("ideal48") if which == "ideal48" else request.getfixturevalue(which)
     rows = {name: table.run_check(setting, (group, name)).row for group, name in QUICK}
