@@ -1,0 +1,1 @@
+"""Calibration: from what a bench shows to a digital twin with error bars."""
