@@ -29,6 +29,7 @@ FAR = 1.2  # V: the largest drive of a single input, four knees of the measured 
 NEAR = 0.4  # V: the drive of all inputs together
 SPREAD = 0.35  # V: standard deviation of random drives
 LEVELS = 17
+RELAXED = (0.3, 0.9)  # range of random relaxations: beyond, dense random weights often have several rests
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,3 +163,29 @@ def sweep(
             for gain in np.linspace(1 / 3, 4 / 3, gains) * beta
         )
         yield Block(f"sweep_{number}", "sweep", grey, "open", settings)
+
+
+def closed(
+    facts: Capabilities, beta: float, seed: int, *, matrices: int, inputs: int, trials: int
+) -> Iterator[Block]:
+    """Random weights, relaxations, drives and gains with the loop closed.
+
+    Args:
+        facts: of the bench.
+        beta: nominal gain; others go from half of it to it.
+        seed: of what is drawn.
+        matrices: number of sets of weights.
+        inputs: drives under each, which have a relaxation and a gain of their own.
+        trials: solves of each.
+    """
+    n = facts.channels
+    for number in range(matrices):
+        rng = stream(seed, "calibration.closed", number)
+        weights = rng.uniform(-1, 1, (n, n))
+        grey = signed_grey(weights / np.abs(weights).max(), facts.grey_levels)
+        settings = []
+        for _ in range(inputs):
+            alpha = np.round(rng.uniform(*RELAXED, n) / facts.alpha_step) * facts.alpha_step
+            drive = facts.applied((1 - alpha) * SPREAD * rng.standard_normal((1, n)))
+            settings.append(Setting(alpha, settable(facts, rng.uniform(0.5, 1.0) * beta), drive, trials))
+        yield Block(f"closed_{number}", "closed", grey, "closed", tuple(settings))
