@@ -58,6 +58,7 @@ SLOW = 1.0  # s, of one reading: from here on drift within it is worth a word
 REST_CEILINGS = (0.8, 0.5, 0.0)
 REST_MARGIN = 0.4  # of the slowest channel's own rate: a loop that is slower does not settle within a record
 CHAIN_ROUNDS = 2
+JACOBIANS = 2**27  # bytes that are averaged at a time
 LOST = (
     0.5  # of the expected excursion: a channel that moves less, or ten times more, does not follow its alpha
 )
@@ -464,5 +465,13 @@ def _error_of(
     """
     ideal = operator.fixed_point(x, t)
     error = (program.units(read_out) - ideal).mean(axis=0)
-    jacobian = operator.jacobian(ideal).mean(axis=0)
-    return error, program.drive(jacobian @ error - error)
+    return error, program.drive(_mean_jacobian(operator, ideal) @ error - error)
+
+
+def _mean_jacobian(operator: BlockOperator, z: Array) -> Array:
+    """Mean over samples z (samples, units) of the operator's jacobian, (units, units), in pieces that memory holds."""
+    size = max(1, JACOBIANS // (8 * z.shape[1] ** 2))
+    if len(z) <= size:
+        return np.asarray(operator.jacobian(z).mean(axis=0))
+    total = sum(operator.jacobian(z[begin : begin + size]).sum(axis=0) for begin in range(0, len(z), size))
+    return np.asarray(total / len(z))

@@ -13,7 +13,7 @@ from aocsim.scenarios import ideal
 from aocsim.scenarios.schema import Scenario
 from aocsim.scenarios.trimming import threads_of
 from aocsim.spool import is_much
-from aocsim.trim import MOST_AT_ONCE
+from aocsim.trim import JACOBIANS, MOST_AT_ONCE
 
 MEMORY_SHARE = 0.7  # of the computer's memory that a run may plan to use
 PROGRAM = 2.0**28  # bytes that a process has before it computes: interpreter, libraries, compiled code
@@ -66,7 +66,7 @@ def check_memory(scenario: Scenario, machine: Machine, network: Network) -> None
     workers = threads_of(scenario)
     solves = (PROGRAM + MACHINE * matrix + block) * workers if workers > 1 else block
     others = scenario.compile.operating_point_trim
-    trim = others * (16.0 * times * n + 16.0 * network.units**2)
+    trim = others * 16.0 * times * n + min(others * 16.0 * network.units**2, 2.0 * JACOBIANS)
     if scenario.compile.trims == "bench" and noise:
         trim = max(trim, 16.0 * MOST_AT_ONCE * times * n)
     needed = PROGRAM + BUILDING * matrix + results + solves + max(step, trim)
