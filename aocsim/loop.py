@@ -247,25 +247,34 @@ class Loop:
         return jacobian, retarded, diffusion
 
     def select(self, solve: int | slice) -> Loop:
-        """The loop of one solve of a batch, or of some."""
-        arms = tuple(Arm(a.name, tuple(self._one(stage, solve) for stage in a.stages)) for a in self.arms)
-        return Loop(
-            self.channels, arms, tuple(self._one(stage, solve) for stage in self.node), self.fast_noise
-        )
+        """The loop of one solve of a batch, or of some; stages that arms have in common stay common."""
+        known: dict[int, Stage] = {}
 
-    def _one(self, stage: Stage, solve: int | slice) -> Stage:
-        if not isinstance(stage, Affine | Scale):
-            return stage
-        offset = np.asarray(stage.offset)
-        offset = offset[solve] if offset.ndim == 2 else offset
-        if isinstance(stage, Affine):
-            return Affine(stage.matrix[solve] if stage.matrix.ndim == 3 else stage.matrix, offset)
-        gain = np.asarray(stage.gain)
-        return Scale(gain[solve] if gain.ndim == 2 else gain, offset)
+        def part(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+            return tuple(known.setdefault(id(stage), _part(stage, solve)) for stage in stages)
+
+        arms = tuple(Arm(arm.name, part(arm.stages)) for arm in self.arms)
+        return Loop(self.channels, arms, part(self.node), self.fast_noise)
 
     def jacobian(self, state: Array, drive: Array) -> Array:
         """A of `linearise` alone, (..., N, N) in 1/s."""
         return self.linearise(state, drive)[0]
+
+
+def _part(stage: Stage, solve: int | slice) -> Stage:
+    """A stage of one solve, or of some, of those that have parameters of their own."""
+
+    def of(value: Array | float, own: int) -> Array:
+        array = np.asarray(value, dtype=float)
+        if array.ndim != own:
+            return array
+        return np.asarray(array[solve] if len(array) > 1 else array[0])
+
+    if isinstance(stage, Affine):
+        return Affine(of(stage.matrix, 3), of(stage.offset, 2))
+    if isinstance(stage, Scale):
+        return Scale(of(stage.gain, 2), of(stage.offset, 2))
+    return stage
 
 
 SUM = -1  # as a step's source: drive and the arms' outputs

@@ -23,7 +23,8 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parent / "results"
 MODULES = ("ours", "peers_jax", "peers_torch", "peers_scipy")
 OURS = "aocsim"
-EXPLICIT_IN_VAIN = ("three_poles",)  # its explicit methods take minutes a call there, as diffrax's do, which are shown
+EXPLICIT_IN_VAIN = ("three_poles",)
+"""Tracks without torch's libraries: explicit methods alone take minutes a call there, and diffrax's are shown."""
 SLOW = 4.0  # times the library's best, from which a way is not scanned further
 SETTLED_WAYS = 2  # of each library that have to pass on the whole ensemble
 LONGEST = 240.0  # s, a scan of one way

@@ -22,9 +22,9 @@ from aocsim.solve import exponential, tsit5
 from aocsim.solve.exponential import HALVINGS, Grid, grid_of
 from aocsim.solve.flat import Flat, flatten, from_blocks, to_blocks
 from aocsim.solve.kernels import work_for
-from aocsim.solve.outcome import EVALUATIONS, MOST_STEPS, require_reached
+from aocsim.solve.outcome import EVALUATIONS, MOST_STEPS, PAUSED, STATUS, WRITTEN, require_reached
 from aocsim.solve.relaxation import PhiTable, decay
-from aocsim.solve.rest import judge
+from aocsim.solve.rest import Watch
 
 Array = NDArray[Any]
 
@@ -33,7 +33,8 @@ OWN_ROWS = 16  # with matrices of their own, which have to stay in the cache
 VALUES = 16_384  # floating-point numbers of one state of a block, at most, for more than one pole
 EQUAL = 1e-9  # relative difference of intervals that still are one tick
 FIRST_STEP = 0.1  # of the fastest pole's time constant
-LOOK = 0.25  # of the exit's volts: how near a block has to seem before it is judged, since distances may grow
+GROWTH = 4  # of the exponential method's steps on the way to a record's end, once a loop comes to rest
+LAW = 10  # multiplications of a stage that acts on each channel by itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +45,8 @@ class Ensemble:
         state: (solves, times, recorded) V.
         evaluations: of the right-hand side, each counted for the block it served.
         last: (solves, N) V at the last instant.
-        left: (solves,) V, how far a node may be from the equilibrium that fills the rest of the record; nan where the
-            record was integrated to its end.
+        left: (solves,) V, how far a solve may be from the equilibrium that fills the rest of its record; nan where
+            that was integrated to its end.
         proven: (solves,) whether `left` is a bound of the linearised loop, not an estimate: see `aocsim.solve.rest`.
     """
 
@@ -107,19 +108,14 @@ def integrate_ensemble(
     work = advance(loop, flat, state, drive, np.asarray(times, dtype=float), rtol, atol, most_steps)
     size = rows or _rows(loop, flat)
     blocks = [slice(a, min(a + size, solves)) for a in range(0, solves, size)]
+    each = (len(flat.shared) + len(flat.own)) * n**2 + LAW * n * len(flat.steps)
 
     def one(block: slice) -> int:
-        end, counts, exited = work(block, out[block], LOOK * exit_within)
-        evaluations = int(counts[EVALUATIONS])
-        if exited:
-            rest = judge(loop.select(block), end.astype(float), drive[block])
-            if rest is not None and rest.left.max() <= exit_within:
-                end, left[block], proven[block] = rest.state, rest.left, rest.proven
-            else:
-                end, counts, _ = work(block, out[block], 0.0)
-                evaluations += int(counts[EVALUATIONS])
-        ends[block] = end
-        return evaluations
+        watch = Watch(loop, block, drive[block], exit_within, each) if exit_within > 0 else None
+        ends[block], counts = work(block, out[block], watch)
+        if watch and watch.rest:
+            left[block], proven[block] = watch.rest.left, watch.rest.proven
+        return int(counts[EVALUATIONS])
 
     with threadpool_limits(limits=1, user_api="blas"):
         if threads == 1 or len(blocks) == 1:
@@ -170,8 +166,8 @@ def _rows(loop: Loop, flat: Flat) -> int:
     return max(8, min(rows, VALUES // loop.states)) if loop.blocks > 1 else rows
 
 
-_Advance = Callable[[slice, Array, float], tuple[Array, NDArray[np.int64], bool]]
-"""Integrates a block into its record, with an exit or without; returns its last state, counts, and whether it left."""
+_Advance = Callable[[slice, Array, Watch | None], tuple[Array, NDArray[np.int64]]]
+"""Integrates a block into its record, unless its watch lets it leave; returns its last state, and counts."""
 
 
 def _tsit5(
@@ -188,17 +184,23 @@ def _tsit5(
     linear = decay(loop).astype(real)
     first_step = min(FIRST_STEP / loop.fastest_rate, times[-1] - times[0])
 
-    def advance(block: slice, out: Array, exit_within: float) -> tuple[Array, NDArray[np.int64], bool]:
+    def advance(block: slice, out: Array, watch: Watch | None) -> tuple[Array, NDArray[np.int64]]:
         y = to_blocks(state[block].astype(real), loop.channels)
         u = np.ascontiguousarray(drive[block], dtype=real)
-        counts, reached = np.zeros(5, dtype=np.int64), np.array([times[0], np.nan])
-        tsit5.integrate_block(
-            flat, block.start, y, u, times, rtol, atol, first_step, most_steps, exit_within, linear,
-            work_for(flat, len(u)), out, counts, reached,
-        )  # fmt: skip
-        end = from_blocks(y)
-        require_reached(loop, "Tsit5", counts, block.start, reached[0], end, drive[block], most_steps)
-        return end, counts, bool(np.isfinite(reached[1]))
+        counts, progress, slope = np.zeros(6, dtype=np.int64), np.zeros(3), np.empty_like(y)
+        work = work_for(flat, len(u))
+        while True:
+            look, patience, later = watch.when if watch else (0.0, 0, 0.0)
+            tsit5.integrate_block(
+                flat, block.start, y, u, times, rtol, atol, first_step, most_steps, look, patience, later, linear,
+                work, out, counts, progress, slope,
+            )  # fmt: skip
+            end = from_blocks(y)
+            require_reached(loop, "Tsit5", counts, block.start, progress[0], end, drive[block], most_steps)
+            if watch is None or counts[STATUS] != PAUSED:
+                return end, counts
+            if watch.leaves(end, counts, 6 * (times[-1] - progress[0]) / progress[1]):
+                return watch.fill(out, int(counts[WRITTEN])), counts
 
     return advance
 
@@ -226,34 +228,39 @@ def _exponential(
         runs.append((begin, intervals, *tables[interval, intervals]))
     rates = linear.astype(real)
 
-    def advance(block: slice, out: Array, exit_within: float) -> tuple[Array, NDArray[np.int64], bool]:
+    def advance(block: slice, out: Array, watch: Watch | None) -> tuple[Array, NDArray[np.int64]]:
         y = to_blocks(state[block].astype(real), loop.channels)
         u = np.ascontiguousarray(drive[block], dtype=real)
-        counts, exited = np.zeros(5, dtype=np.int64), False
+        counts, progress = np.zeros(6, dtype=np.int64), np.zeros(3, dtype=np.int64)
         work = work_for(flat, len(u))
         wanted = FIRST_STEP / loop.fastest_rate  # s
         out[:, 0] = from_blocks(y)[:, : out.shape[2]]
         for begin, intervals, grid, values in runs:
             part = out[:, begin : begin + intervals + 1]
             whole = np.empty(part.shape, dtype=real) if len(runs) > 1 else part
-            reached = np.array([0.0, np.nan, 0.0])
-            first_length = wanted / grid.tick * 2**HALVINGS
-            exponential.integrate_block(
-                flat, block.start, y, u, grid.ticks, grid.stride, rates, values, grid.levels, grid.inner, rtol, atol,
-                first_length, most_steps, exit_within, work, whole, counts, reached,
-            )  # fmt: skip
-            at = times[begin] + reached[0] * grid.tick
-            require_reached(
-                loop, "Exponential", counts, block.start, at, from_blocks(y), drive[block], most_steps
-            )
+            unit = grid.tick / 2**HALVINGS  # s
+            length = np.array([wanted / grid.tick * 2**HALVINGS])
+            slopes, largest = np.zeros((6, *y.shape), dtype=real), np.zeros(len(y))
+            counts[WRITTEN] = 0
+            while True:
+                look, patience, later = watch.when if watch else (0.0, 0, 0.0)
+                exponential.integrate_block(
+                    flat, block.start, y, u, grid.ticks, grid.stride, rates, values, grid.levels, grid.inner,
+                    rtol, atol, most_steps, look, patience, later, work, whole, counts, progress, length, slopes,
+                    largest,
+                )  # fmt: skip
+                at, end = times[begin] + progress[0] * unit, from_blocks(y)
+                require_reached(loop, "Exponential", counts, block.start, at, end, drive[block], most_steps)
+                if watch is None or counts[STATUS] != PAUSED:
+                    break
+                if watch.leaves(end, counts, 4 / GROWTH * (times[-1] - at) / (length[0] * unit)):
+                    if whole is not part:
+                        part[:] = whole
+                    return watch.fill(out, begin + int(counts[WRITTEN])), counts
             if whole is not part:
                 part[:] = whole
-            if np.isfinite(reached[1]):
-                exited = True
-                out[:, begin + intervals :] = out[:, begin + intervals, None]
-                break
-            wanted = reached[2] * grid.tick / 2**HALVINGS
-        return from_blocks(y), counts, exited
+            wanted = length[0] * unit
+        return from_blocks(y), counts
 
     return advance
 

@@ -36,12 +36,23 @@ from aocsim.solve.kernels import (
     STRAIGHT,
     Work,
     compiled,
-    equilibrium,
     evaluate,
     slow,
     write_rest,
 )
-from aocsim.solve.outcome import EVALUATIONS, EXHAUSTED, OVERFLOW, REJECTED, STATUS, STEPS, TOO_SMALL, WORST
+from aocsim.solve.outcome import (
+    EVALUATIONS,
+    EXHAUSTED,
+    OVERFLOW,
+    PAUSED,
+    REACHED,
+    REJECTED,
+    STATUS,
+    STEPS,
+    TOO_SMALL,
+    WORST,
+    WRITTEN,
+)
 
 Array = NDArray[Any]
 
@@ -216,15 +227,19 @@ def integrate_block(
     inner: int,
     rtol: float,
     atol: float,
-    first_length: float,
     most_steps: int,
-    exit_within: float,
+    look: float,
+    patience: int,
+    later: float,
     work: Work,
     out: Array,
     counts: NDArray[np.int64],
-    reached: Array,
+    progress: NDArray[np.int64],
+    wanted_length: Array,
+    slopes: Array,
+    largest: Array,
 ) -> None:
-    """Integrate a block of solves over a number of ticks, all with the same steps.
+    """Integrate a block of solves over a number of ticks, all with the same steps; or go on where it paused.
 
     Args:
         flat: the loop.
@@ -239,28 +254,35 @@ def integrate_block(
         inner: of the `Grid`.
         rtol: relative tolerance of the node voltages.
         atol: absolute tolerance, V.
-        first_length: of the first step, in units of tick/2^HALVINGS.
         most_steps: budget, rejected ones included.
-        exit_within: V; once all solves seem to stand closer to their equilibria, these fill the rest, and `start` holds
-            where they stood. 0: never. Whether it is so remains to be judged: see `aocsim.solve.rest`.
+        look: V; it pauses once no node moves faster than one alone that is as far from its rest. 0: never.
+        patience: steps after which `later` takes the place of `look`.
+        later: V.
         work: scratch for these rows.
         out: (rows, ticks/stride + 1, recorded poles * n).
-        counts: (5,) evaluations, steps, rejected steps, status, worst solve.
-        reached: (3,) ticks, the largest distance left at the exit in V, and the length that the next step would have.
+        counts: (6,) evaluations, steps, rejected steps, status, worst solve, instants written of these.
+        progress: (3,) reached and length of the last step, both in units of tick/2^HALVINGS, and how the middle of
+            the next is found; kept.
+        wanted_length: (1,) of the next step, in these units; kept.
+        slopes: (6, poles, rows, n) of the step: at its start, twice at the middle, at the first and at the final guess
+            of the end, and the rise of the filters' inputs; kept. Zero at the beginning.
+        largest: (poles,) of the filters' signals so far; kept. Zero at the beginning.
     """
     y = start
     poles, rows, n = y.shape
     recorded = out.shape[2] // n
-    # at the start, twice at the middle, at the first and at the final guess of the end; rise of the filters' inputs
-    slopes = np.zeros((6, poles, rows, n), dtype=y.dtype)
-    risen, middle_of = 1, STRAIGHT  # length over which that is, and whether it is known
     trial, spare = y.copy(), np.empty_like(y)
-    largest = np.zeros(poles)
     tick = 1 << HALVINGS
-    end, position, wanted = ticks * tick, 0, first_length
-    write_rest(y, out, 0, 1)
-    evaluate(flat, first, y, drive, work, START, linear, values[0], y, slopes, slopes[0])
-    counts[EVALUATIONS] += 1
+    if counts[WRITTEN] == 0:
+        progress[0], progress[1], progress[2] = 0, 1, STRAIGHT
+        write_rest(y, out, 0, 1)
+        evaluate(flat, first, y, drive, work, START, linear, values[0], y, slopes, slopes[0])
+        counts[EVALUATIONS] += 1
+        counts[WRITTEN] = 1
+    counts[STATUS] = REACHED
+    end, wanted = ticks * tick, wanted_length[0]
+    # the length over which inputs rose, and whether that is known
+    position, risen, middle_of = progress[0], progress[1], progress[2]
     while position < end:
         if counts[STEPS] + counts[REJECTED] >= most_steps:
             counts[STATUS] = EXHAUSTED
@@ -312,12 +334,10 @@ def integrate_block(
         slopes[0] = slopes[4]
         counts[STEPS] += 1
         wanted = length * factor
-        if exit_within > 0 and position < end and slow(y[0], slopes[0, 0], linear[0], linear[0], exit_within):
-            distance, used = equilibrium(flat, first, y, drive, linear, exit_within, work, trial, spare)
-            counts[EVALUATIONS] += used
-            if distance <= exit_within:
-                write_rest(trial, out, position // (stride * tick) + 1, ticks // stride + 1)
-                reached[1] = distance
-                break
-    reached[0] = position / tick
-    reached[2] = wanted
+        near = look if counts[STEPS] < patience else later
+        if near > 0 and position < end and slow(y[0], slopes[0, 0], linear[0], linear[0], near):
+            counts[STATUS] = PAUSED
+            break
+    progress[0], progress[1], progress[2] = position, risen, middle_of
+    counts[WRITTEN] = position // (stride * tick) + 1
+    wanted_length[0] = wanted

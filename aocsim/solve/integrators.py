@@ -34,6 +34,7 @@ COMPILED_METHODS = ("Tsit5", "Exponential")
 BATCH_METHODS = ("RK45", "DOP853")
 SINGLE_METHODS = ("LSODA", "Radau", "BDF")
 LEAST_SINGLE_RTOL = 1e-5  # below it the rounding of float32 decides, not the method
+LEAST_SINGLE_EXIT = 1e-5  # V, likewise, for nodes that swing by volts
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +45,10 @@ class Transients:
         state: (solves, times, N) V.
         evaluations: evaluations of the right-hand side, each counted for the batch it served.
         history: node voltages as far back as the dead time needs them; None for a loop without dead time.
-        left: (solves,) V, how far a node may be from the equilibrium that fills the rest of its record, nan where it
-            was integrated to its end; None without `steady_exit`.
-        proven: (solves,) whether `left` is a bound of the linearised loop; else it is an estimate.
+        left: (solves,) V, how far a solve may be from the equilibrium that fills the rest of its record, nan where it
+            was integrated to its end; None without `steady_exit`. Filters count as in `aocsim.solve.rest.Rest`.
+        proven: (solves,) whether `left` is a bound of the linearised loop; else it is an estimate. None without
+            `steady_exit`.
     """
 
     state: Array
@@ -146,11 +148,13 @@ def integrate(
         precision: of the compiled methods, float64 or float32.
         recorded: number of poles whose states are returned, those of the nodes first; all by default.
         most_steps: budget of steps of the compiled methods.
-        steady_exit: of the compiled methods, V: solves that stand closer to an equilibrium which attracts them are not
-            integrated further. Their blocks leave together; see `aocsim.solve.rest` for what is asked of them.
+        steady_exit: of the compiled methods, V: solves that stand closer to an equilibrium which attracts them, and
+            stay so in the linearised loop, are not integrated further; the equilibrium fills their record. Blocks leave
+            as a whole, and only where that is not dearer than to go on; see `aocsim.solve.rest`.
 
     Raises:
-        ValueError: wrong shapes, values that are not finite, or instants that do not increase.
+        ValueError: wrong shapes, values that are not finite, instants that do not increase, or a steady exit that is
+            not a distance.
         PhysicsError: the solver gave up, and at what time; it cannot look back in time; a precision that the
             method does not have; a tolerance out of the precision's reach; a steady exit where there is none.
     """
@@ -163,6 +167,11 @@ def integrate(
     if precision is not np.float64 and rtol < LEAST_SINGLE_RTOL:
         raise PhysicsError(
             f"rtol = {rtol:.3g} is out of float32's reach: ask for {LEAST_SINGLE_RTOL:.3g} or more, or use float64"
+        )
+    if precision is not np.float64 and steady_exit is not None and steady_exit < LEAST_SINGLE_EXIT:
+        raise PhysicsError(
+            f"steady_exit = {steady_exit:.3g} V is out of float32's reach: ask for {LEAST_SINGLE_EXIT:.3g} V or more, "
+            "or use float64"
         )
     if method in COMPILED_METHODS and constant is not None and not loop.delayed:
         try:

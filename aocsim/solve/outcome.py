@@ -10,9 +10,10 @@ from aocsim.loop import Loop
 
 Array = NDArray[np.float64]
 
-REACHED, EXHAUSTED, TOO_SMALL, OVERFLOW = range(4)
+# a kernel that paused is called again with what it kept
+REACHED, EXHAUSTED, TOO_SMALL, OVERFLOW, PAUSED = range(5)
 # columns of the counts that a kernel keeps for a block
-EVALUATIONS, STEPS, REJECTED, STATUS, WORST = range(5)
+EVALUATIONS, STEPS, REJECTED, STATUS, WORST, WRITTEN = range(6)
 LARGEST = 1e6  # V at a node: amplifiers with rails never come near
 
 MOST_STEPS = 200_000
@@ -33,7 +34,7 @@ def require_reached(
     Args:
         loop: that was integrated.
         method: for the message.
-        counts: (5,) of the block.
+        counts: (6,) of the block.
         first: the block's first solve.
         time: reached, s.
         state: (rows, N) V there.
@@ -44,7 +45,7 @@ def require_reached(
         PhysicsError: names time, solve, channel, and the remedy.
     """
     status, worst = int(counts[STATUS]), int(counts[WORST])
-    if status == REACHED:
+    if status in (REACHED, PAUSED):
         return
     solve, n = first + worst, loop.channels
     at = f"{method} gave up at t = {time * 1e6:.4g} us in solve {solve}"

@@ -18,7 +18,6 @@ from aocsim.solve.kernels import (
     Work,
     combine,
     compiled,
-    equilibrium,
     right_hand_side,
     slow,
     worst_error,
@@ -28,11 +27,14 @@ from aocsim.solve.outcome import (
     EVALUATIONS,
     EXHAUSTED,
     OVERFLOW,
+    PAUSED,
+    REACHED,
     REJECTED,
     STATUS,
     STEPS,
     TOO_SMALL,
     WORST,
+    WRITTEN,
 )
 
 Array = NDArray[Any]
@@ -98,14 +100,17 @@ def integrate_block(
     atol: float,
     first_step: float,
     most_steps: int,
-    exit_within: float,
+    look: float,
+    patience: int,
+    later: float,
     linear: Array,
     work: Work,
     out: Array,
     counts: NDArray[np.int64],
-    reached: Array,
+    progress: Array,
+    slope: Array,
 ) -> None:
-    """Integrate a block of solves, all with the same steps.
+    """Integrate a block of solves, all with the same steps; or go on where it paused.
 
     Args:
         flat: the loop.
@@ -117,25 +122,31 @@ def integrate_block(
         atol: absolute tolerance, V.
         first_step: s.
         most_steps: budget, rejected ones included.
-        exit_within: V; once all solves seem to stand closer to their equilibria, these fill the rest, and `start` holds
-            where they stood. 0: never. Whether it is so remains to be judged: see `aocsim.solve.rest`.
-        linear: (poles, n) 1/s, `decay` of the loop; for the exit.
+        look: V; it pauses once no node moves faster than one alone that is as far from its rest. 0: never.
+        patience: steps after which `later` takes the place of `look`.
+        later: V.
+        linear: (poles, n) 1/s, `decay` of the loop; for the pause.
         work: scratch for these rows.
         out: (rows, times, recorded poles * n).
-        counts: (5,) evaluations, steps, rejected steps, status, worst solve.
-        reached: (2,) time reached, s, and the largest distance that was left at the exit, V.
+        counts: (6,) evaluations, steps, rejected steps, status, worst solve, instants written; zero at the beginning.
+        progress: (3,) time reached and next step, s, and whether the last step had been rejected before; kept.
+        slope: (poles, rows, n) d(start)/dt; kept.
     """
     y = start
     poles, rows, n = y.shape
     k = np.empty((7, poles, rows, n), dtype=y.dtype)
     trial, spare = np.empty_like(y), np.empty_like(y)
     weights, still = np.empty(7), np.zeros(n)
-    t, last = times[0], times[times.shape[0] - 1]
-    h, done, rejected_before = first_step, 0, False
-    write_rest(y, out, 0, 1)
-    done = 1
-    right_hand_side(flat, first, y, drive, work, k[0])
-    counts[EVALUATIONS] += 1
+    last = times[times.shape[0] - 1]
+    if counts[WRITTEN] == 0:
+        progress[0], progress[1], progress[2] = times[0], first_step, 0.0
+        write_rest(y, out, 0, 1)
+        counts[WRITTEN] = 1
+        right_hand_side(flat, first, y, drive, work, slope)
+        counts[EVALUATIONS] += 1
+    counts[STATUS] = REACHED
+    t, h, rejected_before, done = progress[0], progress[1], progress[2] > 0, counts[WRITTEN]
+    k[0] = slope
     while done < times.shape[0]:
         if counts[STEPS] + counts[REJECTED] >= most_steps:
             counts[STATUS] = EXHAUSTED
@@ -187,12 +198,10 @@ def integrate_block(
         t = t_new
         y[:] = trial
         k[0] = k[6]
-        if exit_within > 0 and done < times.shape[0] and slow(y[0], k[0, 0], still, linear[0], exit_within):
-            distance, used = equilibrium(flat, first, y, drive, linear, exit_within, work, trial, spare)
-            counts[EVALUATIONS] += used
-            if distance <= exit_within:
-                write_rest(trial, out, done, times.shape[0])
-                done = times.shape[0]
-                reached[1] = distance
-                break
-    reached[0] = t
+        near = look if counts[STEPS] < patience else later
+        if near > 0 and done < times.shape[0] and slow(y[0], k[0, 0], still, linear[0], near):
+            counts[STATUS] = PAUSED
+            break
+    progress[0], progress[1], progress[2] = t, h, 1.0 if rejected_before else 0.0
+    counts[WRITTEN] = done
+    slope[:] = k[0]
