@@ -28,7 +28,7 @@ np.save(sys.argv[1], np.array(found))
 """
 
 
-@pytest.mark.parametrize("matrices", ["shared", "own"])
+@pytest.mark.parametrize("matrices", [pytest.param("shared", marks=pytest.mark.slow), "own"])
 def test_without_the_compiler_the_numbers_are_the_same(tmp_path, matrices):
     found = {}
     for disabled in ("0", "1"):
