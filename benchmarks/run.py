@@ -24,7 +24,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 MODULES = ("ours", "peers_jax", "peers_torch", "peers_scipy")
 OURS = "aocsim"
 EXPLICIT_IN_VAIN = ("three_poles",)
-"""Tracks without torch's libraries: explicit methods alone take minutes a call there, and diffrax's are shown."""
+"""Tracks without torch's libraries, which have explicit methods alone: they had reported nothing after minutes."""
 SLOW = 4.0  # times the library's best, from which a way is not scanned further
 SETTLED_WAYS = 2  # of each library that have to pass on the whole ensemble
 LONGEST = 240.0  # s, a scan of one way

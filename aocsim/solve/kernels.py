@@ -113,7 +113,7 @@ def work_for(flat: Flat, rows: int) -> Work:
 
 
 # how an evaluation treats filters, the poles of the arms
-PLAIN, START, STRAIGHT, HALF, END, AT_REST = range(6)
+PLAIN, START, STRAIGHT, HALF, END = range(5)
 
 
 @compiled
@@ -159,7 +159,7 @@ def evaluate(
         work: scratch for these rows.
         mode: PLAIN: out is d(state)/dt. Otherwise out is N for the nodes and the input for filters: START with
             filters' states as given, HALF and END at the middle and the end of a step, STRAIGHT at the middle of one
-            that knows no slopes, AT_REST with filters settled, where out is d(state)/dt for the nodes.
+            that knows no slopes.
         linear: (poles, n) 1/s of which N is the rest.
         phi: (5, poles, n) of a `PhiTable`, for the way from the step's start to here.
         origin: (poles, rows, n) states at the step's start.
@@ -218,7 +218,7 @@ def evaluate(
                     z[b, i] = gain[i] * x[b, i] + shift[i]
         elif kind == POLE:
             rate, state, z = flat.rates[other], y[other], out[other]
-            if mode == PLAIN or (mode == AT_REST and other == 0):
+            if mode == PLAIN:
                 for b in range(rows):
                     for i in range(n):
                         z[b, i] = rate[i] * (x[b, i] - state[b, i])
@@ -251,8 +251,6 @@ def evaluate(
                 for b in range(rows):
                     for i in range(n):
                         z[b, i] = x[b, i]
-                        if mode == AT_REST:
-                            state[b, i] = x[b, i]
 
 
 @compiled

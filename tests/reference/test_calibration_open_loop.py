@@ -193,7 +193,7 @@ def test_blocks_of_another_calibration_and_damaged_ones_are_refused(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("serial", [2, 9])
-def test_a_typical_machine_is_predicted_far_better_than_by_its_rows_and_columns_alone(serial):
+def test_a_typical_machine_is_predicted_to_the_papers_error(serial):
     """aoc48 is not of the twin's form. Held-out weights: NRMSE of each experiment below the paper's 0.015."""
 
     def bench_of(name, clock):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
@@ -79,9 +79,9 @@ def test_of_the_machine(bench_of, method, sheet):
     st.sampled_from(METHODS),
     st.booleans(),
 )
+@example(1285763, 0.5, 1.0, 3, "Tsit5", False)  # neither grows nor decays: a linearised loop decides nothing
 def test_an_exit_is_never_wrong(seed, alpha, radius, n, method, linear):
     """Spectral radius up to 1.5 of the matrix, slow channels, kicks down to a tenth of a microvolt."""
-    assume(abs(radius - 1) > 1e-3)  # there a linearised loop decides nothing
     rng = np.random.default_rng(seed)
     matrix = rng.standard_normal((n, n))
     matrix *= radius * (1 - alpha) / max(1e-3, np.abs(np.linalg.eigvals(matrix)).max())
