@@ -39,10 +39,10 @@ class Flat(NamedTuple):
         steps: (steps, 5) kind, source, target, index of the parameters, and the table or the pole's block.
         outputs: (arms,) sources that are summed at the node.
         registers: (1,) number of signals that are kept during an evaluation, those of `lags` first.
-        coefficients: (intervals, 4) of all law tables, one behind the other.
-        tables: (tables, 2) first interval and number of intervals.
-        spans: (tables, 2) lower end and intervals for each unit.
-        elementwise: (uses, 4, n) gain_in, offset_in, gain_out, offset_out.
+        coefficients: (places, 4) of all law tables, one behind the other, each between the straight lines that
+            continue it: place k holds from s = k to k + 1, the first from minus, the last to plus infinity.
+        tables: (tables, 2) first place and number of places.
+        elementwise: (uses, 4, n) a and b of the place s = a x + b of a signal in its table, gain_out, offset_out.
         shared: (matrices, n, n) transposed, common to all solves.
         own: (matrices, solves, n, n) transposed, one for each solve.
         offsets: (matrices, 1 or solves, n) behind the shared matrices, then behind the others.
@@ -56,7 +56,6 @@ class Flat(NamedTuple):
     registers: NDArray[np.int64]
     coefficients: Array
     tables: NDArray[np.int64]
-    spans: Array
     elementwise: Array
     shared: Array
     own: Array
@@ -120,8 +119,8 @@ def flatten(loop: Loop, precision: type[np.floating[Any]] = np.float64) -> Flat:
         else:
             assert isinstance(stage, Noise | Delay)
             raise AssertionError("the plan holds neither noise nor dead time")
-    edges = np.cumsum([0, *(len(law.coefficients) for law in tables)])
-    spans = [(law.lower, len(law.coefficients) / (law.upper - law.lower)) for law in tables]
+    places = [_continued(law) for law in tables]
+    edges = np.cumsum([0, *(len(place) for place in places)])
 
     def real(values: object, shape: tuple[int, ...]) -> Array:
         return np.ascontiguousarray(np.asarray(values, dtype=precision).reshape(shape))
@@ -132,9 +131,8 @@ def flatten(loop: Loop, precision: type[np.floating[Any]] = np.float64) -> Flat:
         np.array(rows, dtype=np.int64).reshape(-1, 5),
         np.array([source(register) for register in outputs], dtype=np.int64),
         np.array([1 + max([len(loop.lags) - 1, *(step.target for step in steps)])], dtype=np.int64),
-        real(np.concatenate([law.coefficients for law in tables]) if tables else [], (-1, 4)),
+        real(np.concatenate(places) if places else [], (-1, 4)),
         np.stack([edges[:-1], np.diff(edges)], axis=1).astype(np.int64).reshape(-1, 2),
-        real(spans, (-1, 2)),
         real([_four(stage, n) for stage in uses], (-1, 4, n)),
         real([_padded(np.swapaxes(stage.matrix, -1, -2), n, 2) for stage in shared], (-1, n, n)),
         real([_padded(np.swapaxes(stage.matrix, -1, -2), n, 2) for stage in own], (-1, solves, n, n)),
@@ -155,8 +153,19 @@ def _padded(values: Array, n: int, axes: int) -> Array:
     return np.pad(values, [(0, 0)] * (values.ndim - axes) + [(0, missing) for missing in short])
 
 
+def _continued(law: Law) -> Array:
+    """The law's coefficients between those of the straight lines that continue it, (intervals + 2, 4)."""
+    c = law.coefficients
+    end, slope = c[-1].sum(), c[-1, 1:] @ [1.0, 2.0, 3.0]
+    return np.concatenate([[[c[0, 0] - c[0, 1], c[0, 1], 0.0, 0.0]], c, [[end, slope, 0.0, 0.0]]])
+
+
 def _four(stage: Elementwise, n: int) -> Array:
-    given = (stage.gain_in, stage.offset_in, stage.gain_out, stage.offset_out)
+    law = stage.law
+    per_unit = len(law.coefficients) / (law.upper - law.lower)
+    # the table's own first interval is the second place
+    place = (stage.gain_in * per_unit, (stage.offset_in - law.lower) * per_unit + 1)
+    given = (*place, stage.gain_out, stage.offset_out)
     return np.stack([_over_channels(np.asarray(g, dtype=float), n) for g in given])
 
 

@@ -22,48 +22,37 @@ compiled = njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract
 
 
 @compiled
-def law_table(
-    x: Array, out: Array, c: Array, lower: float, per_unit: float, four: Array, scratch: Array, k: Array
-) -> None:
-    """out = gain_out y(gain_in x + offset_in) + offset_out, y a cubic table continued by its end slopes.
+def law_table(x: Array, out: Array, c: Array, four: Array, place: Array, whole: NDArray[np.int32]) -> None:
+    """out = gain y(s) + offset at the place s = a x + b in a cubic table y, whose end rows reach to infinity.
 
-    Three passes over a row, of which the first and the last use vector instructions.
+    Rows in three passes: the last, which looks the coefficients up, is the only one without vector instructions.
 
     Args:
         x: (rows, n).
         out: (rows, n).
-        c: (intervals, 4).
-        lower: first grid point.
-        per_unit: intervals for each unit of y's argument.
-        four: (4, n) gain_in, offset_in, gain_out, offset_out.
-        scratch: (2, n).
-        k: (n,) scratch of 32-bit integers.
+        c: (places, 4).
+        four: (4, n) a, b, gain, offset.
+        place: (n,) scratch.
+        whole: (n,) scratch.
     """
     rows, n = x.shape
-    intervals = c.shape[0]
-    top, zero = c.dtype.type(intervals), c.dtype.type(0)
-    low = c[0, 1]
-    high = c[intervals - 1, 1] + 2 * c[intervals - 1, 2] + 3 * c[intervals - 1, 3]
+    zero, last = c.dtype.type(0), c.dtype.type(c.shape[0] - 1)
     for row in range(rows):
         for i in range(n):
-            s = (four[0, i] * x[row, i] + four[1, i] - lower) * per_unit
+            s = four[0, i] * x[row, i] + four[1, i]
             # written so that what is not a number becomes index 0
             t = s if s > zero else zero
-            t = t if t < top else top
-            j = np.int32(t)
-            j = j if j < intervals - 1 else intervals - 1
-            k[i] = j
-            scratch[0, i] = t - j
-            scratch[1, i] = s - t
+            t = t if t < last else last
+            place[i] = s
+            whole[i] = np.int32(t)
         for i in range(n):
-            at, u = (
-                np.uint32(k[i]),
-                scratch[0, i],
+            place[i] -= whole[i]
+        for i in range(n):
+            k, u = (
+                np.uint32(whole[i]),
+                place[i],
             )  # without a sign: no wrapping of negative indices to look for
-            out[row, i] = ((c[at, 3] * u + c[at, 2]) * u + c[at, 1]) * u + c[at, 0]
-        for i in range(n):
-            beyond = scratch[1, i]
-            y = out[row, i] + (low if beyond < zero else high) * beyond
+            y = ((c[k, 3] * u + c[k, 2]) * u + c[k, 1]) * u + c[k, 0]
             out[row, i] = four[2, i] * y + four[3, i]
 
 
@@ -91,14 +80,14 @@ class Work(NamedTuple):
     Attributes:
         registers: (registers, rows, n); with dead time its first entries are the nodes' past.
         total: (rows, n) sum at the node.
-        row: (2, n).
-        whole: (n,) 32-bit integers.
+        place: (n,) places in a law's table.
+        whole: (n,) their whole parts.
     """
 
     registers: Array
     total: Array
-    row: Array
-    whole: Array
+    place: Array
+    whole: NDArray[np.int32]
 
 
 def work_for(flat: Flat, rows: int) -> Work:
@@ -107,7 +96,7 @@ def work_for(flat: Flat, rows: int) -> Work:
     return Work(
         np.zeros((int(flat.registers[0]), rows, n), dtype=real),
         np.empty((rows, n), dtype=real),
-        np.empty((2, n), dtype=real),
+        np.empty(n, dtype=real),
         np.empty(n, dtype=np.int32),
     )
 
@@ -191,10 +180,7 @@ def evaluate(
         if kind == TABLE:
             begin, count = flat.tables[other]
             table = flat.coefficients[begin : begin + count]
-            lower, per_unit = flat.spans[other]
-            law_table(
-                x, registers[target], table, lower, per_unit, flat.elementwise[index], work.row, work.whole
-            )
+            law_table(x, registers[target], table, flat.elementwise[index], work.place, work.whole)
         elif kind in (SHARED_MATRIX, OWN_MATRIX):
             z = registers[target]
             place = index

@@ -104,18 +104,18 @@ def weights_of(linear: Array, filters: NDArray[np.int64], step: float) -> Weight
 
 
 @compiled
-def _times_slope(x: Array, c: Array, lower: float, per_unit: float, four: Array, out: Array) -> None:
+def _times_slope(x: Array, c: Array, four: Array, out: Array) -> None:
     """out *= slope of a law at x, both (rows, n); otherwise as `law_table`."""
-    intervals = c.shape[0]
+    last = float(c.shape[0] - 1)
     for b in range(x.shape[0]):
         for i in range(x.shape[1]):
-            s = (four[0, i] * x[b, i] + four[1, i] - lower) * per_unit
+            s = four[0, i] * x[b, i] + four[1, i]
             t = s if s > 0.0 else 0.0
-            t = t if t < intervals else float(intervals)
-            j = min(int(t), intervals - 1)
-            u = t - j
-            slope = (3 * c[j, 3] * u + 2 * c[j, 2]) * u + c[j, 1]
-            out[b, i] *= four[0, i] * four[2, i] * per_unit * slope
+            t = t if t < last else last
+            k = np.uint32(t)
+            u = s - k
+            slope = (3 * c[k, 3] * u + 2 * c[k, 2]) * u + c[k, 1]
+            out[b, i] *= four[0, i] * four[2, i] * slope
 
 
 @compiled
@@ -128,7 +128,7 @@ def _slopes(flat: Flat, laws: NDArray[np.int64], y: Array, work: Work, out: Arra
             begin, count = flat.tables[table]
             x = _signal(source, y, work)
             c, four = flat.coefficients[begin : begin + count], flat.elementwise[use]
-            _times_slope(x, c, flat.spans[table, 0], flat.spans[table, 1], four, out)
+            _times_slope(x, c, four, out)
 
 
 @compiled
