@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -248,6 +249,7 @@ def with_samples(machine: Machine, samples: int) -> Machine:
     return replace(machine, digitiser=replace(machine.digitiser, samples=samples))
 
 
+@lru_cache(maxsize=64)  # sessions ask for few plans again and again
 def _plan(machine: Machine, trials: int, spacing: float, load: bool) -> Schedule:
     """Timeline of one condition."""
     return schedule(machine, steps=1, trials=trials, trial_spacing=spacing, load_weights=load)

@@ -101,7 +101,7 @@ def _run(
 ) -> None:
     """Run a scenario: result.nc, summary.json and pictures."""
     from aocsim.library import Library
-    from aocsim.scenarios.schema import load_scenario
+    from aocsim.scenarios.load import load_scenario
 
     overrides = _overrides(changes, {"seed": ("--seed", seed), "solve.threads": ("--threads", threads)})
     # Validated here once more, so that a wrong scenario does not leave a folder.
@@ -282,7 +282,7 @@ def _overrides(
     changes: Sequence[str] | None, options: Mapping[str, tuple[str, int | None]]
 ) -> dict[str, object]:
     """Values by dotted key: those of `--set`, and `options` {key: (option, value)} where a value came."""
-    from aocsim.scenarios.schema import parse_assignment
+    from aocsim.scenarios.load import parse_assignment
 
     overrides: dict[str, object] = {}
     for text in changes or ():

@@ -13,12 +13,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from aocsim.errors import AocsimError
+from aocsim.errors import AocsimError, NoConvergenceError
 from aocsim.interrupts import listen, raise_if_interrupted
 from aocsim.output import DISK_FULL
 
-DIFFERENT, FAULT, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 1
-"""Exit statuses: results differ; bad input, or a machine that does not work; Ctrl-C; the reader went away."""
+DIFFERENT, NO_RESULT, FAULT, INTERRUPTED, BROKEN_PIPE = 1, 1, 2, 130, 1
+"""Exit statuses: results differ; a fit that does not converge; bad input, or a machine that does not work; Ctrl-C; the
+reader went away."""
 
 
 class Group(TyperGroup):
@@ -31,6 +32,8 @@ class Group(TyperGroup):
                 return super().invoke(ctx)
             finally:
                 raise_if_interrupted()  # whatever has become of it: swallowed, or taken for another fault
+        except NoConvergenceError as error:
+            raise _failed(str(error), NO_RESULT) from None
         except AocsimError as error:
             raise _failed(str(error)) from None
         except MemoryError as error:
@@ -42,9 +45,9 @@ class Group(TyperGroup):
             raise typer.Exit(BROKEN_PIPE) from None
 
 
-def _failed(message: str) -> typer.Exit:
+def _failed(message: str, status: int = FAULT) -> typer.Exit:
     typer.echo(f"aocsim: error: {' '.join(message.split())}", err=True)
-    return typer.Exit(FAULT)
+    return typer.Exit(status)
 
 
 def run_app(app: typer.Typer) -> None:

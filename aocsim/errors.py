@@ -1,7 +1,7 @@
 """Errors whose message is meant for the person at the keyboard.
 
 Everything a user can cause derives from `AocsimError`; the command line prints its message and exits with
-status 2, without a traceback. Any other exception is a defect of the program.
+status 2 (1 where a computation has not converged), without a traceback. Any other exception is a defect of the program.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ class AocsimError(Exception):
 
 class PhysicsError(AocsimError):
     """What was asked for is mathematically or physically wrong: an unstable loop, no fixed point reached."""
+
+
+class NoConvergenceError(PhysicsError):
+    """A fit has not come to an end; there is no result, though nothing was wrong with what was asked (status 1)."""
 
 
 class ResourceError(AocsimError):

@@ -14,7 +14,6 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from aocsim.batch import Draws, Measured, cut, gathered, run_blocks
 from aocsim.blocks import SOLVES_PER_BLOCK as SOLVES_PER_BLOCK
@@ -24,6 +23,7 @@ from aocsim.instrument import Pulse, Switch
 from aocsim.live import Drifted, Flicker, Live
 from aocsim.loop import Loop
 from aocsim.machine import Machine
+from aocsim.parallel import one_blas_thread
 from aocsim.program import Program
 from aocsim.solve.integrators import AUTO, Transients
 from aocsim.solve.linear_noise import linear_states, sampled_noise
@@ -185,7 +185,7 @@ class Experiment:
 
     def _block(self, task: Task, items: NDArray[np.intp]) -> Measured:
         # the matrices are small: threads inside BLAS would only wait for one another
-        with threadpool_limits(limits=1, user_api="blas"):
+        with one_blas_thread():
             return self._solve(task, items)
 
     def _slow(self, begun: Array) -> _Slow:

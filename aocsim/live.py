@@ -29,6 +29,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,13 +87,14 @@ class FlickerProcess:
     lines: Array
     frame_time: float
     _shift: float = field(init=False, repr=False)
-    _phase: Array = field(init=False, repr=False)
+    _waves: tuple[Array, Array] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         rng = stream(self.seed, "flicker.lines")
         object.__setattr__(self, "_shift", float(rng.uniform()))
         phase = rng.uniform(0, 2 * np.pi, (len(self.lines), self._width))
-        object.__setattr__(self, "_phase", phase)
+        size = np.sqrt(2 * np.atleast_1d(self.lines))[:, None]
+        object.__setattr__(self, "_waves", (size * np.cos(phase), size * np.sin(phase)))
 
     @property
     def _width(self) -> int:
@@ -123,13 +125,11 @@ class FlickerProcess:
         for row, k in enumerate(index):
             one, two = rest * np.cos(theta[row]), rest * np.sin(theta[row])
             np.add(one * drawn[int(k)], two * drawn[int(k) + 1], out=out[row])
-        for harmonic, share in enumerate(np.atleast_1d(self.lines), start=1):
+        for harmonic, (even, odd) in enumerate(zip(*self._waves, strict=True), start=1):
             turn = 2 * np.pi * harmonic * np.asarray(times) / self.frame_time
-            phase = self._phase[harmonic - 1]
-            size = math.sqrt(2 * share)
             # cos(a + b) by its addition theorem: no cosine for each pixel and solve
-            out += np.cos(turn)[:, None] * (size * np.cos(phase))
-            out -= np.sin(turn)[:, None] * (size * np.sin(phase))
+            for row, (cosine, sine) in enumerate(zip(np.cos(turn), np.sin(turn), strict=True)):
+                out[row] += cosine * even - sine * odd
         n = self.channels
         return Flicker(out[:, 2:].reshape(-1, 2, n, n), out[:, :2])
 
@@ -199,30 +199,18 @@ class Drift:
         if instants.size and not (instants.min() >= 0 and instants.max() < LONGEST):
             raise ValueError(f"the bench's clock must be in [0, 2^{LEVELS}) s")
         second = np.floor(instants).astype(np.int64)
-        known: dict[tuple[int, int], Array] = {}
-        walk = {
-            int(k): self._at_second(int(k), known) for k in np.unique(np.concatenate([second, second + 1]))
-        }
+        walk = {int(k): self._at_second(int(k)) for k in np.unique(np.concatenate([second, second + 1]))}
         part = (instants - second)[:, None]
         start = np.array([walk[int(k)] for k in second]).reshape(len(second), -1)
         end = np.array([walk[int(k) + 1] for k in second]).reshape(len(second), -1)
         return np.asarray(start + part * (end - start))
 
-    def _at_second(self, second: int, known: dict[tuple[int, int], Array]) -> Array:
-        """Standard Wiener processes at a whole second, (3 n,) sqrt(s); `known` keeps what was drawn."""
+    def _at_second(self, second: int) -> Array:
+        """Standard Wiener processes at a whole second, (3 n,) sqrt(s)."""
         n = self.channels
 
         def normals(level: int, index: int) -> Array:
-            key = (level, index)
-            if key not in known:
-                # alpha has streams of its own: gain and offset are what they were before it drifted
-                known[key] = np.concatenate(
-                    [
-                        stream(self.seed, "drift", level, index).standard_normal(2 * n),
-                        stream(self.seed, "drift.alpha", level, index).standard_normal(n),
-                    ]
-                )
-            return known[key]
+            return _steps(self.seed, n, level, index)
 
         span = 2**LEVELS
         low, high = np.zeros(3 * n), math.sqrt(span) * normals(0, 0)
@@ -239,6 +227,20 @@ class Drift:
                 high = middle
             span = half
         return low
+
+
+@lru_cache(maxsize=1024)  # neighbouring seconds share all but a few of them, and readings follow one another
+def _steps(seed: int, channels: int, level: int, index: int) -> Array:
+    """Standard normals of a walk's midpoint, (3 n,)."""
+    # alpha has streams of its own: gain and offset are what they were before it drifted
+    out = np.concatenate(
+        [
+            stream(seed, "drift", level, index).standard_normal(2 * channels),
+            stream(seed, "drift.alpha", level, index).standard_normal(channels),
+        ]
+    )
+    out.flags.writeable = False
+    return out
 
 
 def _positive(rate: float, walk: Array, times: Array) -> Array:

@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
+from threadpoolctl import ThreadpoolController
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -25,6 +27,25 @@ PARENT_CHECK = 0.5
 
 _started = 0
 _watching = False
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """A block in which linear algebra runs on the thread that calls it.
+
+    Several threads inside BLAS would add in another order, and so give other bits on another computer; on small
+    matrices they would only wait for one another.
+    """
+    with _libraries().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    # looking for them reads the process's memory map, which takes longer than a small solve
+    import scipy.linalg  # noqa: F401 - brings a BLAS library of its own, which must be there to be limited
+
+    return ThreadpoolController()
 
 
 def parallel(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:

@@ -112,12 +112,12 @@ def machine_record(spec: MachineSpec) -> str:
     return json.dumps({"machine": sheet, "parts": parts}, sort_keys=True)
 
 
-def input_files(machine: MachineSpec, model: str, library: Library) -> dict[str, bytes]:
+def input_files(machine: MachineSpec, model: str | None, library: Library) -> dict[str, bytes]:
     """All files of the library that a run reads, by their place in a library folder, as in components/slm.toml.
 
     Args:
         machine: the machine's sheets as the run uses them.
-        model: name of the model, or path of its recipe.
+        model: name of the model, or path of its recipe; None where the run uses none.
         library: where they come from.
 
     Returns:
@@ -130,6 +130,8 @@ def input_files(machine: MachineSpec, model: str, library: Library) -> dict[str,
     sheets = {sheet.name: sheet.text for sheet in library.machine(machine.name).parts.values()}
     sheets |= {sheet.name: sheet.text for sheet in machine.parts.values()} | {machine.name: machine.text}
     files = {f"{FOLDERS['parts']}/{name}.toml": text.encode() for name, text in sheets.items()}
+    if model is None:
+        return files
     recipe = library.model_path(model)
     for path in (recipe, recipe.with_suffix(".nc")):
         try:

@@ -16,8 +16,8 @@ from aocsim.errors import InputError
 from aocsim.library import Library
 from aocsim.output import refusal
 from aocsim.record import read_inputs, read_result, write_result
+from aocsim.scenarios.load import Study, find_named, study_of
 from aocsim.scenarios.run import RESULT, run_loaded
-from aocsim.scenarios.schema import Scenario, find_named
 
 if TYPE_CHECKING:
     import xarray
@@ -141,9 +141,9 @@ def compared(before: xarray.Dataset, after: xarray.Dataset) -> Rerun:
     return Rerun(differences, versions, len(names), len(keys), after)
 
 
-def _scenario_of(data: xarray.Dataset, path: Path, threads: int | None) -> Scenario:
+def _scenario_of(data: xarray.Dataset, path: Path, threads: int | None) -> Study:
     try:
-        scenario = Scenario.from_json(data.attrs["scenario"])
+        scenario = study_of(data.attrs["scenario"])
     except InputError as error:
         raise InputError(
             f"the scenario does not suit this version: {error.problem}",
@@ -155,9 +155,10 @@ def _scenario_of(data: xarray.Dataset, path: Path, threads: int | None) -> Scena
     stored = json.loads(scenario.to_json())
     if threads is not None:
         stored["solve"]["threads"] = threads
-    stored["model"] = _name_of(stored["model"])
+    if "model" in stored:
+        stored["model"] = _name_of(stored["model"])
     try:
-        return Scenario.from_json(json.dumps(stored))
+        return study_of(json.dumps(stored))
     except InputError as error:
         raise error.located(file="--threads" if threads is not None else path) from None
 
@@ -189,11 +190,11 @@ def _scientific(data: xarray.Dataset) -> dict[str, Any]:
         for key, value in data.attrs.items()
         if key not in NOT_REPEATED and not str(key).startswith("wall_seconds")
     }
-    scenario = json.loads(
-        Scenario.from_json(kept["scenario"]).to_json()
-    )  # with keys that came later at their default
+    # with keys that came later at their default
+    scenario = json.loads(study_of(kept["scenario"]).to_json())
     del scenario["solve"]["threads"]
-    scenario["model"] = _name_of(scenario["model"])
+    if "model" in scenario:
+        scenario["model"] = _name_of(scenario["model"])
     return kept | {"scenario": json.dumps(scenario, sort_keys=True)}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from aocsim.diffusion.network import load_loss, load_network
 from aocsim.diffusion.train import load_recipe
 from aocsim.library import Library, read_toml
-from aocsim.scenarios.schema import load_scenario
+from aocsim.scenarios.load import load_scenario
 from aocsim.spec import MachineSpec, PartSpec, Text
 from aocsim.terminal import NOTHING, print_table, say, short_path
 

@@ -22,7 +22,7 @@ from aocsim.live import Live
 from aocsim.record import write_result
 from aocsim.scenarios import sample
 from aocsim.scenarios.dataset import dataset_of
-from aocsim.scenarios.schema import load_scenario
+from aocsim.scenarios.load import load_sample
 from aocsim.scenarios.summary import compare
 from aocsim.timeline import schedule
 from aocsim.trim import trim_electronics
@@ -41,12 +41,12 @@ def main() -> None:
     arguments = parser.parse_args()
     library = Library.open()
     changes = {"samples": arguments.samples, "trials": arguments.trials, "solve.threads": 1}
-    scenario = load_scenario("heart", library, changes)
+    scenario = load_sample("heart", library, changes)
     setup = sample.prepare(scenario, library)
     settings, steps = sample.settings_of(scenario), scenario.diffusion.steps
     program, machine = setup.compiled.program, setup.machine
     sample.execute(
-        sample.prepare(load_scenario("heart", library, {**changes, "samples": 2}), library)
+        sample.prepare(load_sample("heart", library, {**changes, "samples": 2}), library)
     )  # compiles
 
     whole, run = timed(lambda: sample.execute(setup))

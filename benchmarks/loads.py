@@ -33,8 +33,8 @@ from aocsim.live import Live
 from aocsim.loop import Arm, Loop
 from aocsim.machine import Machine
 from aocsim.program import Program
+from aocsim.scenarios.load import load_sample
 from aocsim.scenarios.sample import Setup, prepare
-from aocsim.scenarios.schema import load_scenario
 from aocsim.stages import Affine, Elementwise, Noise, Pole, Scale
 
 Array = NDArray[np.float64]
@@ -137,7 +137,7 @@ def task_of(track: str, load: str, trajectories: int | None = None) -> Task:
 @lru_cache(maxsize=4)
 def _heart(poles: str) -> Setup:
     library = Library.open()
-    return prepare(load_scenario("heart", library, {"parts.poles.sheet": poles}), library)
+    return prepare(load_sample("heart", library, {"parts.poles.sheet": poles}), library)
 
 
 def _machine(track: str, load: str, count: int) -> tuple[Loop, Array]:

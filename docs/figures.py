@@ -15,7 +15,7 @@ from aocsim.experiment import SolveSettings
 from aocsim.library import Library
 from aocsim.plots import write_pictures
 from aocsim.scenarios import sample
-from aocsim.scenarios.schema import load_scenario
+from aocsim.scenarios.load import load_sample
 from aocsim.style import BLUE, GREY, ORANGE, STYLE, VERMILION
 from aocsim.trim import trim_electronics
 
@@ -82,7 +82,7 @@ def spread_of_means(spacing: float | None) -> tuple[np.ndarray, float]:
 
     Read through the instrument: the same drive 300 times, trials as close as told, repetitions far apart.
     """
-    setup = sample.prepare(load_scenario("heart", Library.open(), {"serial": 1}), Library.open())
+    setup = sample.prepare(load_sample("heart", Library.open(), {"serial": 1}), Library.open())
     program, machine = setup.compiled.program, setup.machine
     bench = SimulatedBench(
         machine, seed=5, trial_spacing=spacing, settings=SolveSettings(rtol=1e-4, atol=1e-5)

@@ -18,16 +18,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
-from threadpoolctl import threadpool_limits
 
 from aocsim.calibration.chain import SLOPE, Chain
 from aocsim.calibration.experiments import FAR
 from aocsim.calibration.measure import Taken
-from aocsim.errors import PhysicsError
+from aocsim.calibration.sandwich import scores
+from aocsim.errors import NoConvergenceError, PhysicsError
+from aocsim.parallel import one_blas_thread
 
 Array = NDArray[np.float64]
 
 TERMS = 4  # K, k, d, o of each channel
+OFFSETS = 2  # last columns of the chain's derivatives, which K does not multiply
 NEWTON_STEPS = 40
 FOUND = 1e-11  # V, of Newton's last step
 CLOSE = 0.2  # V: a rest that is farther from what was read is another one
@@ -72,6 +74,7 @@ class Experiments:
         beta: (m,).
         drive: (m, n) V.
         rest: (m, n) V.
+        number: (m,) of each among all that were made.
         left_out: how many experiments did not come to rest, by why.
     """
 
@@ -81,6 +84,7 @@ class Experiments:
     beta: Array
     drive: Array
     rest: Array
+    number: NDArray[np.intp]
     left_out: dict[str, int]
 
 
@@ -113,6 +117,7 @@ def at_rest(taken: Sequence[Taken], grey_levels: int) -> Experiments:
         np.concatenate([t.beta for t in taken])[good],
         np.concatenate([t.condition for t in taken])[good],
         rest[good],
+        np.flatnonzero(good),
         told,
     )
 
@@ -197,21 +202,24 @@ def _gradient(chain: Chain, paths: Array, z: Array) -> tuple[Array, Array]:
     return total, slope
 
 
-def fit_closed(chain: Chain, data: Experiments) -> ClosedFit:
+def fit_closed(chain: Chain, data: Experiments, opened: Array | None = None) -> ClosedFit:
     """Fit the electronics to where loops came to rest.
 
     Args:
         chain: of the open loop.
         data: experiments that came to rest.
+        opened: covariance of the chain's parameters, in the order of `Chain.vector`: what they are wrong by moves the
+            electronics as well. None takes them as known.
 
     Raises:
-        PhysicsError: too few read-outs for the parameters, or no convergence.
+        PhysicsError: too few read-outs for the parameters.
+        NoConvergenceError: the fit has not come to an end.
     """
     n = chain.channels
     if data.rest.size < TERMS * n:
         raise PhysicsError(f"calibration: {data.rest.size} read-outs cannot tell {TERMS * n} parameters")
     paths = _paths(chain, data)
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         start = _equation(chain, data, paths)
 
         def predicted(vector: Array) -> tuple[Array, Array]:
@@ -239,16 +247,35 @@ def fit_closed(chain: Chain, data: Experiments) -> ClosedFit:
             gtol=1e-14,
             max_nfev=30,
         )
-    if not result.success:
-        raise PhysicsError(f"calibration: the fit of the closed loop did not converge: {result.message}")
-    found = Electronics.of(result.x)
-    z, _ = rests(chain, found, data)
-    off, by = predicted(result.x)
-    inverse = np.linalg.pinv(by.reshape(-1, TERMS * n).T @ by.reshape(-1, TERMS * n), hermitian=True)
-    scores = np.einsum("mjp,mj->mp", by, off)
-    return ClosedFit(
-        found, inverse @ (scores.T @ scores) @ inverse, data.rest - z, int(np.isnan(z).any(axis=1).sum())
-    )
+        if not result.success:
+            raise NoConvergenceError(
+                f"calibration: the fit of the closed loop did not converge: {result.message}"
+            )
+        found = Electronics.of(result.x)
+        z, matrix = rests(chain, found, data)
+        off, by = predicted(result.x)
+        flat = by.reshape(-1, TERMS * n)
+        inverse = np.asarray(np.linalg.pinv(flat.T @ flat, hermitian=True), dtype=float)
+        each = scores(inverse, by, off)
+        covariance = inverse @ (each.T @ each) @ inverse
+        if opened is not None:
+            moved = inverse @ _pulled(chain, found, data, by, matrix)
+            covariance = covariance + moved @ opened @ moved.T
+    return ClosedFit(found, covariance, data.rest - z, int(np.isnan(z).any(axis=1).sum()))
+
+
+def _pulled(chain: Chain, found: Electronics, data: Experiments, by: Array, matrix: Array) -> Array:
+    """Sum of products of the rests' derivatives by electronics and by the chain's parameters, (4 n, parameters)."""
+    out = np.zeros((by.shape[2], len(chain.vector)))
+    outputs = np.arange(chain.channels)[:, None]
+    for number in np.flatnonzero(np.any(by, axis=(1, 2))):
+        share, beta = data.share[data.of_weights[number]], data.beta[number : number + 1]
+        compact = chain.jacobian(share, data.rest[number : number + 1], beta)[0]
+        compact[:, :-OFFSETS] *= found.gradient[:, None]
+        whole = np.zeros((chain.channels, len(chain.vector)))
+        np.add.at(whole, (outputs, chain.places), compact)
+        out += by[number].T @ np.linalg.solve(matrix[number], whole)
+    return out
 
 
 def _equation(chain: Chain, data: Experiments, paths: Array) -> Electronics:

@@ -8,11 +8,8 @@ the eigenvalues of
 .. math:: D\,J^T W J\,D
 
 say what the experiments identify: directions whose eigenvalue is below `UNSEEN` of the largest one are left where they
-were, and named. The covariance is the sandwich whose meat is summed by experiment, so that it holds for noise that is
-common to the outputs of one solve, as that of the modulators is (K.-Y. Liang and S. L. Zeger, Biometrika 73, 13
-(1986)):
-
-.. math:: (J^T W J)^{-1} \Bigl[\sum_e J_e^T W r_e\, r_e^T W J_e\Bigr] (J^T W J)^{-1}
+were, and named. The covariance is that of `aocsim.calibration.sandwich`, which holds for noise that is common to the
+outputs of one solve, as that of the modulators is.
 """
 
 from __future__ import annotations
@@ -22,11 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from aocsim.calibration.chain import Chain
 from aocsim.calibration.measure import Taken
-from aocsim.errors import PhysicsError
+from aocsim.calibration.sandwich import scores
+from aocsim.errors import NoConvergenceError, PhysicsError
+from aocsim.parallel import one_blas_thread
 
 Array = NDArray[np.float64]
 
@@ -73,35 +71,37 @@ def fit_together(taken: Sequence[Taken], chain: Chain, live: NDArray[np.bool_], 
         grey_levels: highest grey level.
 
     Raises:
-        PhysicsError: too few read-outs for the parameters, or no convergence.
+        PhysicsError: too few read-outs for the parameters.
+        NoConvergenceError: the fit has not come to an end.
     """
     free = _free(chain, live)
     readings = sum(t.mean.size for t in taken)
     if readings < free.sum():
         raise PhysicsError(f"calibration: {readings} read-outs cannot tell {int(free.sum())} parameters")
     # the matrices are small: threads inside BLAS would only wait for one another
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         for _ in range(WEIGHINGS):
             left = _residuals(taken, chain, grey_levels)
             weights = [1.0 / max(left[t.block.stage], LEAST) for t in taken]
-            found = _fit(_Problem(taken, weights, grey_levels, free, live), chain)
-            chain = found.chain
-    return found
+            problem = _Problem(taken, weights, grey_levels, free, live)
+            chain, here, steps = _fit(problem, chain)
+        return _told(problem, chain, here, steps)
 
 
-def _fit(problem: _Problem, chain: Chain) -> Fitted:
+def _fit(problem: _Problem, chain: Chain) -> tuple[Chain, _Normal, int]:
+    """The chain of the lowest cost, the normal equations there, and the number of steps."""
     free = problem.free
     here = problem.at(chain)
     for step in range(MOST_STEPS):
         move, error = _newton(here, chain.vector, free)
         if np.all(np.abs(move) <= np.maximum(SMALL * error, EXACT * np.abs(chain.vector).max())):
-            return _told(problem, chain, here, free, step)
+            return chain, here, step
         trial, there = _way_down(problem, chain, here, move)
         if there is None:
             # no way down: as near as rounding lets it come
-            return _told(problem, chain, here, free, step)
+            return chain, here, step
         chain, here = trial, there
-    raise PhysicsError(
+    raise NoConvergenceError(
         f"calibration: the fit of all open-loop experiments did not converge in {MOST_STEPS} steps"
     )
 
@@ -170,16 +170,17 @@ class _Problem:
             cost += held * off**2
         return _Normal(matrix, gradient, cost)
 
-    def meat(self, chain: Chain) -> Array:
+    def meat(self, chain: Chain, inverse: Array) -> Array:
+        """Sum over experiments of their scores, each times itself."""
         places = chain.places
-        out = np.zeros((len(self.free), len(self.free)))
+        out = np.zeros_like(inverse)
         for derivative, residual in self._parts(chain):
-            scores = np.zeros((len(residual), len(self.free)))
-            each = derivative * residual[:, :, None]
+            whole = np.zeros((len(places), len(self.free), len(residual)))
             for j in range(len(places)):
-                np.add.at(scores.T, places[j], each[:, j].T)
-            out += scores.T @ scores
-        return out[np.ix_(self.free, self.free)]
+                np.add.at(whole[j], places[j], derivative[:, j].T)
+            each = scores(inverse, np.ascontiguousarray(whole.transpose(2, 0, 1)[:, :, self.free]), residual)
+            out += each.T @ each
+        return out
 
     def _parts(self, chain: Chain) -> Iterator[tuple[Array, Array]]:
         for taken, weight in zip(self.taken, self.weights, strict=True):
@@ -231,10 +232,11 @@ def _inverted(matrix: Array) -> tuple[Array, Array, Array]:
     return half @ half.T, values[::-1] / values[-1], np.logical_or(unseen, size == 0)
 
 
-def _told(problem: _Problem, chain: Chain, here: _Normal, free: NDArray[np.bool_], steps: int) -> Fitted:
+def _told(problem: _Problem, chain: Chain, here: _Normal, steps: int) -> Fitted:
+    free = problem.free
     inverse, spectrum, unseen = _inverted(here.matrix)
     covariance = np.zeros((len(free), len(free)))
-    covariance[np.ix_(free, free)] = inverse @ problem.meat(chain) @ inverse
+    covariance[np.ix_(free, free)] = inverse @ problem.meat(chain, inverse) @ inverse
     identified = free.copy()
     identified[free] = np.logical_not(unseen)
     told = _residuals(problem.taken, chain, problem.grey_levels)

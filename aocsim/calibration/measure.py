@@ -73,6 +73,7 @@ def take(
     open_bench: OpenBench,
     kept: Path | None = None,
     done: Callable[[int], object] = lambda solves: None,
+    clock: float = 0.0,
 ) -> list[Taken]:
     """Make all experiments that have not been made.
 
@@ -81,12 +82,12 @@ def take(
         open_bench: called once for each block that is not finished.
         kept: folder of finished blocks; None keeps nothing.
         done: called with the number of solves of blocks that were found finished.
+        clock: s, where the bench's clock stands at the first block.
 
     Raises:
         InputError: a file in the folder that is damaged, or of another calibration.
     """
     out: list[Taken] = []
-    clock = 0.0
     for block in blocks:
         path = None if kept is None else kept / f"{block.name}.npz"
         if path is not None and path.exists():

@@ -65,8 +65,7 @@ def dataset_of(
     error = np.sqrt(np.maximum(np.diagonal(opened.covariance), 0.0))
     errors, seen = chain.replaced(error), chain.replaced(opened.identified.astype(float))
     for name in NAMES:
-        dimensions, units, told = _CHAIN[name]
-        unit = units[0] if len(set(units)) == 1 else ", ".join(units)
+        dimensions, unit, told = described(name)
         variables[name] = (dimensions, getattr(chain, name), unit, told)
         variables[f"{name}_error"] = (dimensions, getattr(errors, name), unit, f"standard error: {told}")
         told_seen = f"whether the experiments say anything of it: {told}"
@@ -105,6 +104,12 @@ def dataset_of(
         "channel": (("channel",), np.arange(chain.channels, dtype=np.int32), "1", "channel"),
     }
     return assemble(variables, coordinates, {"kind": "calibration", **(attributes or {})})
+
+
+def described(name: str) -> tuple[tuple[str, ...], str, str]:
+    """Dimensions, unit and meaning of one of the chain's parameters."""
+    dimensions, units, told = _CHAIN[name]
+    return dimensions, units[0] if len(set(units)) == 1 else ", ".join(units), told
 
 
 def _correlation(covariance: Array) -> NDArray[np.float32]:

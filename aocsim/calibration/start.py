@@ -15,7 +15,7 @@ from scipy.optimize import least_squares
 from aocsim.calibration.chain import LAW, LIGHT, PAIR, SIGNS, Chain
 from aocsim.calibration.experiments import NEIGHBOURS
 from aocsim.calibration.measure import Taken
-from aocsim.errors import PhysicsError
+from aocsim.errors import NoConvergenceError, PhysicsError
 
 Array = NDArray[np.float64]
 
@@ -32,7 +32,8 @@ def first_chain(taken: Mapping[str, Taken], grey_levels: int) -> tuple[Chain, ND
         grey_levels: highest grey level.
 
     Raises:
-        PhysicsError: read-outs that do not change with the drive, or a law that no fit finds.
+        PhysicsError: read-outs that do not change with the drive.
+        NoConvergenceError: a law that no fit finds.
     """
     singles = {name: _single(taken[f"single_{name}"]) for name in ("dark", "plus", "minus")}
     volts = singles["dark"][1]
@@ -106,7 +107,7 @@ def _law(sent: Array, volts: Array, live: NDArray[np.bool_]) -> Array:
         max_nfev=400,
     )
     if not found.success:
-        raise PhysicsError(f"calibration: the law of pairs and emitters was not found: {found.message}")
+        raise NoConvergenceError(f"calibration: the law of pairs and emitters was not found: {found.message}")
     return np.asarray(found.x)
 
 

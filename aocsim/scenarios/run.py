@@ -16,12 +16,21 @@ from typing import TYPE_CHECKING
 from aocsim.errors import InputError
 from aocsim.interrupts import raise_if_interrupted
 from aocsim.library import Library
-from aocsim.scenarios.schema import Scenario, load_scenario
+from aocsim.scenarios.calibration_schema import Calibration
+from aocsim.scenarios.load import Study, load_scenario
+from aocsim.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
     import xarray
 
+    from aocsim.spec import MachineSpec
+
 RESULT, SUMMARY = "result.nc", "summary.json"
+EXPERIMENTS = "experiments"
+"""Folder of what a calibration has measured so far: one that is started again goes on from there."""
+
+Beside = Callable[[Path], object]
+"""Writes pictures and other files of a result into a folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +41,12 @@ class Outcome:
         data: the result; its attribute `run_id` stands in every file of the run that can hold it. Large variables are
             read from files as they are asked for, without a folder from temporary ones that go with the dataset.
         inputs: the files that were read, by their place in a library folder.
+        beside: writes what belongs beside the result.
     """
 
     data: xarray.Dataset
     inputs: Mapping[str, bytes]
+    beside: Beside = lambda folder: None
 
 
 def run_scenario(
@@ -62,7 +73,7 @@ def run_scenario(
     return run_loaded(load_scenario(name, source, overrides), source, out, progress).data
 
 
-def run_loaded(scenario: Scenario, source: Library, out: Path | None, progress: bool = False) -> Outcome:
+def run_loaded(scenario: Study, source: Library, out: Path | None, progress: bool = False) -> Outcome:
     """`run_scenario` for a scenario that has been read."""
     from aocsim.folders import all_or_nothing, output_folder
     from aocsim.record import files_of
@@ -71,51 +82,90 @@ def run_loaded(scenario: Scenario, source: Library, out: Path | None, progress: 
     from aocsim.spool import read_from
 
     if out is None:
-        return _compute(scenario, source, progress, lambda: None)
+        return _compute(scenario, source, progress, lambda: None, None)
     with output_folder(out), ExitStack() as ending:
         for name in (RESULT, SUMMARY):
             if (out / name).is_dir():
                 raise InputError("is a folder, not a file", file=out / name)
+        if isinstance(scenario, Calibration) and (out / RESULT).exists():
+            raise InputError(
+                "a calibration is there, and stays: choose another folder", file=out, key="--out"
+            )
 
         @cache
         def scratch() -> Path:
             # where results are large, already while they are computed
             return ending.enter_context(all_or_nothing(out, superseded=lambda: files_of(out / RESULT)))
 
-        outcome = _compute(scenario, source, progress, scratch)
+        outcome = _compute(scenario, source, progress, scratch, out)
         raise_if_interrupted()
         _write(outcome, scratch())
         spooled = (scratch() / SPOOL).exists()
         shutil.rmtree(scratch() / SPOOL, ignore_errors=True)
+    # what was kept on the way is in the result now
+    shutil.rmtree(out / EXPERIMENTS, ignore_errors=True)
     return replace(outcome, data=read_from(outcome.data, out / RESULT, SPOOLED)) if spooled else outcome
 
 
 def _compute(
-    scenario: Scenario, source: Library, progress: bool, scratch: Callable[[], Path | None]
+    scenario: Study, source: Library, progress: bool, scratch: Callable[[], Path | None], out: Path | None
 ) -> Outcome:
-    import scipy.linalg  # noqa: F401 - brings a BLAS library of its own, which must be there to be limited
-    from threadpoolctl import threadpool_limits
+
+    from aocsim.parallel import one_blas_thread
+    from aocsim.provenance import input_files
+
+    model = scenario.model if isinstance(scenario, Scenario) else None
+    with one_blas_thread():
+        inputs = input_files(source.machine(scenario.machine, scenario.parts), model, source)
+        if isinstance(scenario, Scenario):
+            spec, data, beside = _sampled(scenario, source, progress, scratch)
+        else:
+            spec, data, beside = _calibrated(
+                scenario, source, progress, None if out is None else out / EXPERIMENTS
+            )
+        if input_files(spec, model, source) != inputs:
+            raise InputError("sheets or model have changed while they were read: start the run again")
+    data.attrs["run_id"] = secrets.token_hex(16)
+    data.attrs["model_record"] = _model_record(inputs)
+    return Outcome(data, inputs, beside)
+
+
+def _sampled(
+    scenario: Scenario, source: Library, progress: bool, scratch: Callable[[], Path | None]
+) -> tuple[MachineSpec, xarray.Dataset, Beside]:
     from tqdm import tqdm
 
-    from aocsim.provenance import input_files
+    from aocsim.plots import write_pictures
     from aocsim.scenarios import sample
     from aocsim.scenarios.dataset import dataset_of
     from aocsim.scenarios.summary import compare
 
     began = time.perf_counter()
-    # Several threads inside BLAS would add in another order, and so give other bits on another computer.
-    with threadpool_limits(limits=1, user_api="blas"):
-        inputs = input_files(source.machine(scenario.machine, scenario.parts), scenario.model, source)
-        setup = sample.prepare(scenario, source)
-        if input_files(setup.spec, scenario.model, source) != inputs:
-            raise InputError("sheets or model have changed while they were read: start the run again")
-        with tqdm(total=sample.solves_of(scenario), unit="solve", disable=not progress, leave=False) as bar:
-            found = sample.execute(setup, bar.update, scratch)
-        comparison = compare(setup, found)
-        data = dataset_of(setup, found, comparison, time.perf_counter() - began)
-    data.attrs["run_id"] = secrets.token_hex(16)
-    data.attrs["model_record"] = _model_record(inputs)
-    return Outcome(data, inputs)
+    setup = sample.prepare(scenario, source)
+    with tqdm(total=sample.solves_of(scenario), unit="solve", disable=not progress, leave=False) as bar:
+        found = sample.execute(setup, bar.update, scratch)
+    comparison = compare(setup, found)
+    data = dataset_of(setup, found, comparison, time.perf_counter() - began)
+    return setup.spec, data, lambda folder: write_pictures(data, folder)
+
+
+def _calibrated(
+    scenario: Calibration, source: Library, progress: bool, kept: Path | None
+) -> tuple[MachineSpec, xarray.Dataset, Beside]:
+    from tqdm import tqdm
+
+    from aocsim.scenarios import calibrate
+    from aocsim.scenarios.calibration_dataset import calibration_dataset, write_beside
+
+    began = time.perf_counter()
+    setup = calibrate.prepare(scenario, source)
+    with tqdm(total=calibrate.solves_of(setup), unit="solve", disable=not progress, leave=False) as bar:
+        record = calibrate.experiments_of(setup, kept, bar.update)
+        measured = time.perf_counter() - began
+        bar.set_description("fitting")
+        found = calibrate.execute(setup, record)
+    data = calibration_dataset(setup, found, measured, time.perf_counter() - began)
+    return setup.spec, data, lambda folder: write_beside(data, setup, found, folder)
 
 
 def _model_record(inputs: Mapping[str, bytes]) -> str:
@@ -127,13 +177,12 @@ def _model_record(inputs: Mapping[str, bytes]) -> str:
 
 
 def _write(outcome: Outcome, scratch: Path) -> None:
-    """Write result.nc, summary.json and pictures into a scratch folder."""
+    """Write result.nc, summary.json, pictures and what else belongs beside them into a scratch folder."""
     from aocsim.output import write_json
-    from aocsim.plots import write_pictures
     from aocsim.record import write_result
 
     data = outcome.data
-    write_pictures(data, scratch)
+    outcome.beside(scratch)
     write_json(scratch / SUMMARY, {"run_id": data.attrs["run_id"], **json.loads(data.attrs["summary"])})
     names = sorted({RESULT, *(path.name for path in scratch.iterdir() if path.is_file())})
     data.attrs["files"] = json.dumps(names)

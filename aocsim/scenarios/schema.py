@@ -1,27 +1,23 @@
-"""What a scenario file may say, and how it is read with changes from the command line."""
+"""What a scenario file of kind "sample" may say, and how quantities stand in scenario files."""
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from aocsim.errors import InputError, validate
-from aocsim.library import Library, read_toml
 from aocsim.spec import Text, flat_choice
 from aocsim.units import QuantityError, format_si, is_percentage, to_si
 
-_SI = {"si": True}  # validation context: quantities are already SI numbers, as in a stored scenario
+SI = {"si": True}  # validation context: quantities are already SI numbers, as in a stored scenario
 _KEY = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 
-def _quantity(dimension: str, lowest: float, highest: float) -> BeforeValidator:
+def quantity(dimension: str, lowest: float, highest: float) -> BeforeValidator:
     """Reads a quantity as text into SI and checks its range, ends included."""
 
     def read(item: object, info: ValidationInfo) -> object:
@@ -81,25 +77,28 @@ def _edge(text: str) -> tuple[float, bool]:
         raise ValueError(error.problem) from error
 
 
-def _choices(item: object) -> object:
+def choices(item: object) -> object:
+    """Reads a table of changes to parts into flat choices by role."""
     # InputError passes through pydantic as it is, with the full key.
     if not isinstance(item, Mapping):
         raise InputError("must be a table with one key for each changed role", key="parts", got=item)
     return {role: flat_choice(choice, f"parts.{role}") for role, choice in item.items()}
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
+    """A table of a scenario: nothing unknown, nothing converted, nothing infinite."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Diffusion(_Table):
+class Diffusion(Table):
     """How the diffusion equation is stepped."""
 
     steps: int = Field(ge=1, le=4096)
     method: Literal["implicit_euler"] = "implicit_euler"
 
 
-class Compile(_Table):
+class Compile(Table):
     """How the network is programmed, and how well the programmer knows the machine.
 
     Attributes:
@@ -122,13 +121,13 @@ class Compile(_Table):
     ] = "per_channel"
     alpha_min: float = Field(default=0.8, ge=0.0, lt=1.0)
     beta: float = Field(default=27.0, gt=0.0, le=1000.0)
-    volts_per_unit: Annotated[float | None, _quantity("volt", 1e-3, 100.0)] = None
+    volts_per_unit: Annotated[float | None, quantity("volt", 1e-3, 100.0)] = None
     trims: Literal["bench", "none"] = "bench"
     operating_point_trim: int = Field(default=128, ge=0, le=10_000)
-    offset_trim_interval: Annotated[float, _quantity("second", 1e-3, 1e9)] = 10.0
+    offset_trim_interval: Annotated[float, quantity("second", 1e-3, 1e9)] = 10.0
 
 
-class Environment(_Table):
+class Environment(Table):
     """The room, and the time that has passed in it.
 
     Attributes:
@@ -137,12 +136,12 @@ class Environment(_Table):
         hours_since_trim: hours between the trims and the first sample, in which gains, offsets and alpha drift.
     """
 
-    temperature: Annotated[float | None, _quantity("kelvin", 1.0, 1e4)] = None
-    temperature_at_trim: Annotated[float | None, _quantity("kelvin", 1.0, 1e4)] = None
+    temperature: Annotated[float | None, quantity("kelvin", 1.0, 1e4)] = None
+    temperature_at_trim: Annotated[float | None, quantity("kelvin", 1.0, 1e4)] = None
     hours_since_trim: float = Field(default=0.0, ge=0.0, le=1e5)
 
 
-class Timeline(_Table):
+class Timeline(Table):
     """When the read-out records; what is None is the digitiser's own setting.
 
     Attributes:
@@ -158,7 +157,7 @@ class Timeline(_Table):
     window_start: Annotated[str | None, BeforeValidator(_window_edge)] = None
     window_stop: Annotated[str | None, BeforeValidator(_window_edge)] = None
     samples_per_record: int | None = Field(default=None, ge=2, le=1_000_000)
-    trial_spacing: Annotated[float | None, _quantity("second", 0.0, 1e6)] = None
+    trial_spacing: Annotated[float | None, quantity("second", 0.0, 1e6)] = None
     memory: Literal["digital", "sample_and_hold"] = "digital"
 
     @model_validator(mode="after")
@@ -199,7 +198,7 @@ class Timeline(_Table):
         return start, stop
 
 
-class Solve(_Table):
+class Solve(Table):
     """How the loop's equation is integrated.
 
     Attributes:
@@ -212,12 +211,12 @@ class Solve(_Table):
 
     method: Literal["auto", "Tsit5", "Exponential", "RK45", "DOP853", "LSODA", "Radau", "BDF"] = "auto"
     rtol: float = Field(default=1e-5, ge=1e-12, le=0.1)
-    atol: Annotated[float, _quantity("volt", 1e-15, 1.0)] = 1e-5
+    atol: Annotated[float, quantity("volt", 1e-15, 1.0)] = 1e-5
     threads: int = Field(default=0, ge=0, le=256)
     noise: bool = True
 
 
-class Record(_Table):
+class Record(Table):
     """What is looked at and kept beside the read-outs.
 
     Attributes:
@@ -232,7 +231,7 @@ class Record(_Table):
     diagnosis: bool = True
 
 
-class Scenario(_Table):
+class Scenario(Table):
     """A validated scenario of kind "sample"; all numbers are SI floats.
 
     Attributes:
@@ -257,7 +256,7 @@ class Scenario(_Table):
     seed: int = Field(ge=0, lt=2**63)
     diffusion: Diffusion
     compile: Compile = Compile()
-    parts: Annotated[dict[str, dict[str, Text]], BeforeValidator(_choices)] = Field(default={})
+    parts: Annotated[dict[str, dict[str, Text]], BeforeValidator(choices)] = Field(default={})
     environment: Environment = Environment()
     timeline: Timeline = Timeline()
     solve: Solve = Solve()
@@ -278,109 +277,4 @@ class Scenario(_Table):
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise InputError(f"is not a stored scenario: {error}") from error
-        return validate(cls, data, context=_SI)
-
-
-def load_scenario(
-    name: str | Path, library: Library, overrides: Mapping[str, object] | None = None
-) -> Scenario:
-    """Read a scenario and check it against the library.
-
-    Args:
-        name: of the scenario, or a path that ends in .toml.
-        library: where the scenario, its machine and its model are found.
-        overrides: values by dotted key, typed as in the file, for example {"diffusion.steps": 8}.
-
-    Raises:
-        InputError: any fault of the file, of an override, or of what they name.
-    """
-    path = library.scenario_path(str(name))
-    data, _, _ = read_toml(path)
-    changes = overrides or {}
-    try:
-        for key, value in changes.items():
-            _assign(data, key, value)
-        data.setdefault("name", path.stem)
-        scenario = validate(Scenario, data)
-        if scenario.name != path.stem:
-            raise InputError("must be the name of the file", key="name", got=scenario.name, allowed=path.stem)
-        find_named(scenario, library)
-    except InputError as error:
-        if error.file is not None:
-            raise
-        place = f"{error.key}."
-        changed = any(place.startswith(f"{key}.") or f"{key}.".startswith(place) for key in changes)
-        raise error.located(file="override" if changed else path) from None
-    return scenario
-
-
-def find_named(scenario: Scenario, library: Library) -> None:
-    """Refuse a scenario whose machine, parts or model do not exist or do not fit.
-
-    Raises:
-        InputError: with the key where the name stands.
-    """
-    key = "machine"
-    try:
-        library.machine(scenario.machine, scenario.parts)
-        key = "model"
-        library.model_path(scenario.model)
-    except InputError as error:
-        raise (error.located(key=key) if error.file is None else error) from None
-
-
-def _assign(data: dict[str, Any], key: str, value: object) -> None:
-    """Set a dotted key in nested tables."""
-    *tables, last = _split(key)
-    place = data
-    if tables[:1] == ["parts"] and len(tables) > 1 and isinstance(place.get("parts", {}), dict):
-        # An entry has several forms; flattened, "contrast" and "contrast.spread" stand side by side.
-        roles = place.setdefault("parts", {})
-        role, *rest = [*tables[1:], last]
-        flat: dict[str, object] = dict(flat_choice(roles.get(role, {}), f"parts.{role}"))
-        flat[".".join(rest)] = value
-        roles[role] = flat
-        return
-    for step in tables:
-        place = place.setdefault(step, {})
-        if not isinstance(place, dict):
-            raise InputError(f"cannot be set, {step!r} is not a table", file="override", key=key)
-    place[last] = value
-
-
-def _split(key: str) -> list[str]:
-    if not _KEY.fullmatch(key):
-        raise InputError("is not a dotted key, such as diffusion.steps", file="override", got=key)
-    return key.split(".")
-
-
-def parse_assignment(text: str) -> tuple[str, object]:
-    """Key and value of a command-line assignment KEY=VALUE.
-
-    VALUE is read as a TOML value where it is one, else taken as text. A number for a part's entry becomes
-    text, since sheets hold quantities as text; so does a date.
-
-    >>> parse_assignment("diffusion.steps=8"), parse_assignment("parts.slm.contrast=300")
-    (('diffusion.steps', 8), ('parts.slm.contrast', '300'))
-
-    Raises:
-        InputError: no "=", or a malformed key.
-    """
-    key, equals, raw = (part.strip() for part in text.partition("="))
-    if not equals:
-        raise InputError("an assignment must read KEY=VALUE", got=text)
-    _split(key)
-    try:
-        parsed = tomllib.loads(f"value = {raw}")
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return key, raw
-    value = parsed["value"]
-    if len(parsed) != 1 or isinstance(value, (datetime.date, datetime.time)):
-        return key, raw
-    return key, _number_as_text(value, raw) if key.startswith("parts.") else value
-
-
-def _number_as_text(value: object, raw: str) -> object:
-    if isinstance(value, list):
-        return [_number_as_text(item, repr(item)) for item in value]
-    return raw if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+        return validate(cls, data, context=SI)

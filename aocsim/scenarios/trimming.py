@@ -15,6 +15,7 @@ from aocsim.compose import electronics_of, reaching_at_rest
 from aocsim.experiment import SolveSettings
 from aocsim.instrument import Instrument, sealed
 from aocsim.live import Live
+from aocsim.scenarios.calibration_schema import Calibration
 from aocsim.scenarios.schema import Scenario
 from aocsim.seeds import stream
 from aocsim.trim import Cost, Trims, at_operating_point, load, trim_electronics, trim_offsets
@@ -27,12 +28,12 @@ Array = NDArray[np.float64]
 SECONDS_PER_HOUR = 3600.0
 
 
-def threads_of(scenario: Scenario) -> int:
+def threads_of(scenario: Scenario | Calibration) -> int:
     """Worker processes, at least 1."""
     return scenario.solve.threads or os.cpu_count() or 1
 
 
-def settings_of(scenario: Scenario) -> SolveSettings:
+def settings_of(scenario: Scenario | Calibration) -> SolveSettings:
     """The solver's settings."""
     solve = scenario.solve
     return SolveSettings(solve.method, solve.rtol, solve.atol, threads_of(scenario), solve.noise)

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from aocsim.loop import Loop
+from aocsim.parallel import one_blas_thread
 from aocsim.solve import exponential, tsit5
 from aocsim.solve.exponential import HALVINGS, Grid, grid_of
 from aocsim.solve.flat import Flat, flatten, from_blocks, to_blocks
@@ -117,7 +117,7 @@ def integrate_ensemble(
             left[block], proven[block] = watch.rest.left, watch.rest.proven
         return int(counts[EVALUATIONS])
 
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         if threads == 1 or len(blocks) == 1:
             evaluations = sum(map(one, blocks))
         else:

@@ -34,10 +34,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from aocsim.errors import PhysicsError
 from aocsim.loop import Loop
+from aocsim.parallel import one_blas_thread
 from aocsim.solve.draws import draws_for, key_schedule
 from aocsim.solve.ensemble import equidistant
 from aocsim.solve.flat import Flat, flatten, from_blocks, to_blocks
@@ -146,7 +146,7 @@ def integrate_stochastic(
         out[inside - first] = filled[slice(*live)]
 
     blocks = range(first - first % ROWS, first + solves, ROWS)
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         if threads == 1 or len(blocks) == 1:
             for begin in blocks:
                 one(begin)

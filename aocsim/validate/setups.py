@@ -16,8 +16,8 @@ from aocsim.library import Library
 from aocsim.loop import Loop
 from aocsim.machine import Machine
 from aocsim.program import Program
+from aocsim.scenarios.load import load_sample
 from aocsim.scenarios.sample import Setup, prepare
-from aocsim.scenarios.schema import load_scenario
 from aocsim.spec import Text
 from aocsim.validate.check import Setting, SkippedError
 
@@ -113,4 +113,4 @@ def heart(setting: Setting, **changes: float | str) -> Setup:
     overrides: dict[str, object] = {key.replace("__", "."): value for key, value in changes.items()}
     overrides |= {"machine": setting.machine, "serial": setting.serial, "seed": setting.seed}
     overrides["solve.threads"] = 1
-    return prepare(load_scenario("heart", library, overrides), library)
+    return prepare(load_sample("heart", library, overrides), library)

@@ -11,11 +11,9 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
-
 from aocsim.errors import AocsimError, InputError, unknown_name
 from aocsim.output import write_json
-from aocsim.parallel import parallel
+from aocsim.parallel import one_blas_thread, parallel
 from aocsim.provenance import commit, versions
 from aocsim.validate.check import REFERENCES, Check, Reference, Row, Setting, SkippedError
 
@@ -109,7 +107,7 @@ def run_check(setting: Setting, place: tuple[str, str]) -> Finding:
     began = time.perf_counter()
     try:
         # the matrices are small, and workers share the cores: threads inside BLAS would wait for one another
-        with threadpool_limits(limits=1, user_api="blas"):
+        with one_blas_thread():
             row = check.run(setting)
     except SkippedError as reason:
         row = _empty(check, "skipped", str(reason))

@@ -19,8 +19,8 @@ import aocsim
 from aocsim import cli, repeat
 from aocsim.library import Library
 from aocsim.record import INPUTS, read_inputs, read_result, write_result
+from aocsim.scenarios.load import load_scenario
 from aocsim.scenarios.run import Outcome, run_loaded
-from aocsim.scenarios.schema import load_scenario
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = {

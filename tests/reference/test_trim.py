@@ -15,7 +15,7 @@ from aocsim.instrument import Pulse, sealed
 from aocsim.library import Library
 from aocsim.live import Live
 from aocsim.scenarios import sample
-from aocsim.scenarios.schema import load_scenario
+from aocsim.scenarios.load import load_sample
 from aocsim.trim import (
     ALPHA_ROUNDS,
     ALPHA_TRIALS,
@@ -125,7 +125,7 @@ def left_over(changes):
     """Medians over the used channels of what the full machine's trims leave, V and alpha, and the trims."""
     library = Library.open()
     few = {"samples": 1, "trials": 1, "compile.operating_point_trim": 0, "solve.threads": 1}
-    setup = sample.prepare(load_scenario("heart", library, {**few, **changes}), library)
+    setup = sample.prepare(load_sample("heart", library, {**few, **changes}), library)
     trims, bench = sample.trim(setup, lambda solves: None)
     drift = drift_of(setup.trim_machine, setup.scenario.seed, bench.clock)
     offset, alpha = left_in(setup.trim_machine, setup.compiled.program, trims, drift)
@@ -228,7 +228,7 @@ def test_offsets_of_a_machine_that_is_known_from_its_data_sheet_alone(serial):
     changes = {"serial": serial, "samples": 1, "trials": 1, "compile.knowledge": "nominal"}
     changes |= {"compile.operating_point_trim": 0, "solve.threads": 1}
     library = Library.open()
-    setup = sample.prepare(load_scenario("heart", library, changes), library)
+    setup = sample.prepare(load_sample("heart", library, changes), library)
     trims, bench = sample.trim(setup, lambda solves: None)
     drift = drift_of(setup.machine, setup.scenario.seed, bench.clock)
     offset, alpha = left_in(setup.machine, setup.compiled.program, trims, drift)
@@ -366,7 +366,7 @@ def test_every_machine_is_trimmed_to_the_stated_residuals(serial):
     """The full machine under its shipped network: medians over all channels of 0.1 mV and 1e-4, with noise."""
     library = Library.open()
     changes = {"serial": serial, "samples": 2, "trials": 1, "compile.operating_point_trim": 0}
-    setup = sample.prepare(load_scenario("heart", library, changes), library)
+    setup = sample.prepare(load_sample("heart", library, changes), library)
     trims, bench = sample.trim(setup, lambda solves: None)
     drift = drift_of(setup.trim_machine, setup.scenario.seed, bench.clock)
     offset, alpha = left_in(setup.trim_machine, setup.compiled.program, trims, drift)

@@ -1,0 +1,336 @@
+"""Scenario kind "calibration": experiments at the bench, and the two stages of fits to them.
+
+Everything that is fitted comes from a `Record`: what the bench gave, or what a file holds. So experiments on file give
+the same numbers without the machine. Only the comparison with the data sheets asks more: their nominal machine makes
+the held-out experiments, too, without noise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aocsim.bench import SimulatedBench
+from aocsim.calibration.chain import Chain
+from aocsim.calibration.closed import ClosedFit, Electronics, Experiments, at_rest, fit_closed, rests
+from aocsim.calibration.experiments import Block, closed, dedicated, sweep
+from aocsim.calibration.joint import Fitted, fit_together
+from aocsim.calibration.measure import Taken, take
+from aocsim.calibration.record import Record, read_record, refuse_dead_or_clipped
+from aocsim.calibration.start import first_chain
+from aocsim.errors import InputError
+from aocsim.experiment import SolveSettings
+from aocsim.instrument import Capabilities, Instrument, sealed
+from aocsim.library import Library
+from aocsim.machine import Machine
+from aocsim.output import write_json
+from aocsim.scenarios.calibration_schema import Calibration
+from aocsim.scenarios.trimming import SECONDS_PER_HOUR, settings_of
+from aocsim.spec import MachineSpec
+
+Array = NDArray[np.float64]
+
+OPEN_STAGES = ("offset", "single", "uniform", "columns", "sweep")
+MARKER = "of.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """Everything before the first experiment.
+
+    Attributes:
+        scenario: validated.
+        spec: the machine's sheets with the scenario's changes.
+        machine: as built, in the room.
+        facts: what the data sheets of the bench's devices say.
+        record: experiments on file; None where they are to be made.
+    """
+
+    scenario: Calibration
+    spec: MachineSpec
+    machine: Machine
+    facts: Capabilities
+    record: Record | None
+
+    @property
+    def label(self) -> str:
+        """The machine in words."""
+        return f"{self.machine.name}, serial {self.scenario.serial}"
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """Errors of predictions of held-out experiments: root mean square over outputs, over the outputs' range.
+
+    Attributes:
+        nominal: (m,) of the data sheets' machine.
+        before: (m,) of the stage before: the dedicated experiments alone, or the open loop alone.
+        fitted: (m,) of the stage.
+        residual: (m, n) V, read less predicted by the stage.
+    """
+
+    nominal: Array
+    before: Array
+    fitted: Array
+    residual: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a calibration has found.
+
+    Attributes:
+        record: all experiments.
+        opened: the first stage.
+        live: (n,) which inputs shine.
+        errors: of held-out weights with the loop open.
+        closed: the second stage, if there is one.
+        rests: the experiments that it was fitted to.
+        closed_errors: of held-out ones.
+        left_out: closed-loop experiments that did not come to rest, by why.
+    """
+
+    record: Record
+    opened: Fitted
+    live: NDArray[np.bool_]
+    errors: Errors
+    closed: ClosedFit | None = None
+    rests: Experiments | None = None
+    closed_errors: Errors | None = None
+    left_out: dict[str, int] | None = None
+
+
+def prepare(scenario: Calibration, library: Library) -> Setup:
+    """Build the machine, read what is on file.
+
+    Raises:
+        AocsimError: anything that makes the scenario impossible, before the first experiment.
+    """
+    spec = library.machine(scenario.machine, scenario.parts)
+    machine = Machine.build(spec, scenario.serial)
+    if scenario.temperature is not None:
+        machine = machine.at_temperature(scenario.temperature)
+    facts = SimulatedBench(machine).capabilities
+    record = None if scenario.record is None else read_record(Path(scenario.record))
+    if record is not None and record.facts.channels != facts.channels:
+        raise InputError(
+            f"the experiments are of another machine: {scenario.machine} has {facts.channels} channels",
+            file=scenario.record,
+            key="channel",
+            got=record.facts.channels,
+            allowed=str(facts.channels),
+        )
+    return Setup(scenario, spec, machine, facts if record is None else record.facts, record)
+
+
+def blocks_of(scenario: Calibration, facts: Capabilities) -> tuple[list[Block], list[Block]]:
+    """What is asked of the bench: experiments that are fitted, and those that are held out, later."""
+    first, second = scenario.open, scenario.closed
+    trials = first.dedicated_trials
+    fitted = list(dedicated(facts, scenario.beta, trials=trials))
+    swept = list(
+        sweep(
+            facts,
+            scenario.beta,
+            scenario.seed,
+            matrices=first.matrices,
+            inputs=first.inputs,
+            gains=first.gains,
+            trials=first.trials,
+        )
+    )
+    fitted += swept[: -first.held_out]
+    held = swept[-first.held_out :]
+    if second is not None:
+        loops = list(
+            closed(
+                facts,
+                scenario.beta,
+                scenario.seed,
+                matrices=second.matrices,
+                inputs=second.inputs,
+                trials=second.trials,
+            )
+        )
+        fitted += loops[: -second.held_out]
+        held += loops[-second.held_out :]
+    return fitted, held
+
+
+def solves_of(setup: Setup) -> int:
+    """Number of solves."""
+    if setup.record is not None:
+        return 0
+    return sum(block.solves for part in blocks_of(setup.scenario, setup.facts) for block in part)
+
+
+def experiments_of(
+    setup: Setup, kept: Path | None, progress: Callable[[int], object] = lambda solves: None
+) -> Record:
+    """All experiments: from the file, or made at the bench, where finished blocks survive in the folder `kept`.
+
+    Raises:
+        InputError: the folder holds experiments of another calibration.
+    """
+    if setup.record is not None:
+        return setup.record
+    scenario = setup.scenario
+    if kept is not None:
+        _claim(kept, setup)
+    settings = settings_of(scenario)
+
+    def open_bench(name: str, clock: float) -> Instrument:
+        bench = SimulatedBench(
+            setup.machine,
+            seed=scenario.seed,
+            name=f"calibrate.{name}",
+            settings=settings,
+            progress=progress,
+        )
+        bench.wait(clock)
+        return sealed(bench)
+
+    fitted, held = blocks_of(scenario, setup.facts)
+    taken = take(fitted, open_bench, kept, progress)
+    later = taken[-1].ended + scenario.hours_later * SECONDS_PER_HOUR
+    taken += take(held, open_bench, kept, progress, clock=later)
+    return Record(setup.facts, setup.label, tuple(taken))
+
+
+def _claim(kept: Path, setup: Setup) -> None:
+    """Refuse a folder with experiments of another machine, seed or solver."""
+    scenario = setup.scenario
+    decides = {
+        "sheets": {role: [part.sha256, part.overrides] for role, part in setup.spec.parts.items()},
+        "machine": setup.spec.sha256,
+        "serial": scenario.serial,
+        "seed": scenario.seed,
+        "temperature": scenario.temperature,
+        "solve": scenario.solve.model_dump(exclude={"threads"}),
+    }
+    text = json.dumps(decides, sort_keys=True, default=dict)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    path = kept / MARKER
+    if path.exists():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")).get("sha256")
+        except (OSError, ValueError, AttributeError) as error:
+            raise InputError("damaged: remove the folder", file=path) from error
+        if found != digest:
+            raise InputError(
+                "holds unfinished experiments of another calibration: take another --out, or remove the folder",
+                file=kept,
+            )
+        return
+    kept.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"sha256": digest})
+
+
+def execute(
+    setup: Setup, record: Record, taken_over: tuple[Fitted, NDArray[np.bool_]] | None = None
+) -> Found:
+    """Fit both stages and predict what was held out.
+
+    Args:
+        setup: of the scenario.
+        record: all experiments.
+        taken_over: first stage of another calibration, and its live inputs.
+
+    Raises:
+        InputError: experiments that cannot be fitted.
+        PhysicsError: too few of them, or a fit that does not converge.
+    """
+    scenario, top = setup.scenario, record.facts.grey_levels
+    refuse_dead_or_clipped(record)
+    opened = record.stage(*OPEN_STAGES)
+    kept, held = _parted(opened, "sweep", scenario.open.held_out)
+    first, live = first_chain({one.block.name: one for one in kept}, top)
+    fitted = fit_together(kept, first, live, top) if taken_over is None else taken_over[0]
+    nominal = nominal_bench(setup)
+    errors = _open_errors(held, first, fitted.chain, top, nominal)
+    loops = record.stage("closed")
+    if scenario.closed is None or not loops:
+        return Found(record, fitted, live, errors)
+    kept, held = _parted(loops, "closed", scenario.closed.held_out)
+    seen, unseen = at_rest(kept, top), at_rest(held, top)
+    found = fit_closed(fitted.chain, seen, fitted.covariance)
+    left = {why: seen.left_out[why] + unseen.left_out[why] for why in seen.left_out}
+    closed_errors = _closed_errors(held, unseen, fitted.chain, found.electronics, nominal)
+    return Found(record, fitted, live, errors, found, seen, closed_errors, left)
+
+
+def _parted(taken: list[Taken], stage: str, count: int) -> tuple[list[Taken], list[Taken]]:
+    """What is fitted, and the last blocks of a stage, which are not."""
+    names = [one.block.name for one in taken if one.block.stage == stage]
+    if len(names) <= count:
+        raise InputError(
+            f"too few experiments: {len(names)} sets of random weights, of which {count} are held out",
+            key=f"{'closed' if stage == 'closed' else 'open'}.held_out",
+            got=count,
+            allowed=f"fewer than {len(names)}",
+        )
+    out = set(names[-count:])
+    return [t for t in taken if t.block.name not in out], [t for t in taken if t.block.name in out]
+
+
+def nominal_bench(setup: Setup) -> Instrument:
+    """The bench of the machine that the data sheets promise, without noise."""
+    nominal = Machine.build(setup.spec, serial=None)
+    settings = SolveSettings(setup.scenario.solve.method, noise=False)
+    return SimulatedBench(nominal, settings=settings, trial_spacing=0.0)
+
+
+def _predicted(block: Block, bench: Instrument) -> Array:
+    """What a bench gives for a block's experiments, one trial each, (experiments, n) V."""
+    bench.load_weights(block.grey)
+    bench.set_switch(block.switch)
+    out = []
+    for setting in block.settings:
+        bench.set_gains(setting.alpha, setting.beta)
+        out.append(bench.read(setting.condition).mean)
+    return np.concatenate(out)
+
+
+def relative(error: Array, read: Array) -> Array:
+    """Root mean square over outputs, over the range of what was read, for (m, n) V: (m,)."""
+    return np.asarray(np.sqrt(np.mean(error**2, axis=1)) / np.ptp(read, axis=1))
+
+
+def _open_errors(held: list[Taken], first: Chain, chain: Chain, top: int, nominal: Instrument) -> Errors:
+    parts: Iterator[tuple[Array, Array, Array, Array]] = (
+        (
+            one.mean,
+            _predicted(one.block, nominal),
+            first.response(one.block.grey / top, one.condition, one.beta),
+            chain.response(one.block.grey / top, one.condition, one.beta),
+        )
+        for one in held
+    )
+    read, sheet, before, after = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Errors(
+        relative(read - sheet, read),
+        relative(read - before, read),
+        relative(read - after, read),
+        read - after,
+    )
+
+
+def _closed_errors(
+    held: list[Taken], unseen: Experiments, chain: Chain, electronics: Electronics, nominal: Instrument
+) -> Errors:
+    read = unseen.rest
+    ideal = Electronics.ideal(chain.channels)
+    before, after = rests(chain, ideal, unseen)[0], rests(chain, electronics, unseen)[0]
+    sheet = np.concatenate([_predicted(one.block, nominal) for one in held])[unseen.number]
+    return Errors(
+        relative(read - sheet, read),
+        relative(read - before, read),
+        relative(read - after, read),
+        read - after,
+    )
