@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aocsim.calibration import commands as calibration_commands
 from aocsim.console import DIFFERENT, Group, run_app
 from aocsim.errors import InputError, unknown_name
 from aocsim.folders import output_folder
@@ -274,6 +275,7 @@ def _train(
         print_table(("training", plan.name), rows)
 
 
+calibration_commands.register(app)
 twin_commands.register(app)
 validate_command.register(app)
 

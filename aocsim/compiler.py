@@ -68,7 +68,7 @@ def knowledge_of(
     machine: Machine,
     spec: MachineSpec,
     activation: Law,
-    knowledge: float | Literal["exact", "nominal"],
+    knowledge: float | str | Machine,
     volts: float,
 ) -> Knowledge:
     """What the user knows of the machine.
@@ -77,17 +77,19 @@ def knowledge_of(
         machine: as built.
         spec: its sheet.
         activation: the network's activation, to which the arms' laws are matched.
-        knowledge: "exact"; "nominal" for the sheet's values alone; or the relative error with which every
-            gain, profile, darkness and crosstalk of the machine is known.
+        knowledge: "exact"; "nominal" for the sheet's values alone; the relative error with which every gain,
+            profile, darkness and crosstalk of the machine is known; or the machine that the user believes it to be.
         volts: node voltage of one network unit.
     """
-    if knowledge == "nominal":
+    if isinstance(knowledge, Machine):
+        believed = knowledge
+    elif knowledge == "nominal":
         believed = Machine.build(spec, serial=None)
         # a dead input is seen at the first look, whatever else is unknown
         believed = replace(believed, optics=replace(believed.optics, dead=machine.optics.dead))
     else:
         believed = machine
-    error = 0.0 if isinstance(knowledge, str) else float(knowledge)
+    error = 0.0 if isinstance(knowledge, str | Machine) else float(knowledge)
 
     def known(name: str, true: Array) -> Array:
         if not error:

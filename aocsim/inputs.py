@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aocsim.errors import InputError
 from aocsim.library import FOLDERS
+from aocsim.provenance import CALIBRATION
 from aocsim.record import sha256_of
 
 if TYPE_CHECKING:
@@ -85,7 +86,10 @@ def flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _scenario(result: Stored) -> dict[str, str]:
-    return flattened(json.loads(result.data.attrs["scenario"]))
+    flat = flattened(json.loads(result.data.attrs["scenario"]))
+    if CALIBRATION in result.files:
+        flat["compile.knowledge (the calibration)"] = sha256_of(result.files[CALIBRATION])[:_DIGITS]
+    return flat
 
 
 def _machine(result: Stored) -> dict[str, str]:

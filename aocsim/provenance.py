@@ -13,6 +13,13 @@ from pathlib import Path
 from aocsim.errors import InputError
 from aocsim.library import FOLDERS, Library
 from aocsim.spec import MachineSpec
+from aocsim.twin.sheets import TYPICAL
+
+CALIBRATION = "calibrations/knowledge.nc"
+"""Where the calibration stands among a run's inputs, by its place in a library folder."""
+
+BROUGHT_ALONG = Path(CALIBRATION).name
+"""What a scenario calls the calibration that stands there."""
 
 PACKAGES = (
     "aocsim", "numpy", "scipy", "numba", "llvmlite", "simpy", "xarray", "netCDF4", "POT", "pint", "pydantic",
@@ -112,30 +119,61 @@ def machine_record(spec: MachineSpec) -> str:
     return json.dumps({"machine": sheet, "parts": parts}, sort_keys=True)
 
 
-def input_files(machine: MachineSpec, model: str | None, library: Library) -> dict[str, bytes]:
+def calibration_path(name: str, library: Library) -> Path:
+    """The file of a calibration: the one that a result has brought along, or a path.
+
+    Args:
+        name: as the scenario has it; a relative path begins at the current folder.
+        library: where the scenario's other inputs come from.
+    """
+    if name == BROUGHT_ALONG:
+        for folder in library.folders:
+            if (folder / CALIBRATION).is_file():
+                return folder / CALIBRATION
+    return Path(name)
+
+
+def input_files(
+    machine: MachineSpec, model: str | None, library: Library, calibration: str | None = None
+) -> dict[str, bytes]:
     """All files of the library that a run reads, by their place in a library folder, as in components/slm.toml.
 
     Args:
         machine: the machine's sheets as the run uses them.
         model: name of the model, or path of its recipe; None where the run uses none.
         library: where they come from.
+        calibration: as `calibration_path` takes it; None where the run uses none.
 
     Returns:
         Sheets of the machine and of its parts, those too that the scenario replaces, since the machine's sheet names
-        them; the model's recipe and weights.
+        them; the model's recipe and weights; the calibration, and the sheets from which the machine behind it has what
+        is not measured.
 
     Raises:
         InputError: a file cannot be read.
     """
     sheets = {sheet.name: sheet.text for sheet in library.machine(machine.name).parts.values()}
     sheets |= {sheet.name: sheet.text for sheet in machine.parts.values()} | {machine.name: machine.text}
+    if calibration is not None:
+        typical = library.machine(TYPICAL)
+        sheets = {sheet.name: sheet.text for sheet in typical.parts.values()} | sheets
+        sheets.setdefault(typical.name, typical.text)
     files = {f"{FOLDERS['parts']}/{name}.toml": text.encode() for name, text in sheets.items()}
+    if calibration is not None:
+        try:
+            files[CALIBRATION] = _bytes_of(calibration_path(calibration, library))
+        except InputError as error:
+            raise error.located(key="compile.knowledge") from error
     if model is None:
         return files
     recipe = library.model_path(model)
     for path in (recipe, recipe.with_suffix(".nc")):
-        try:
-            files[f"{FOLDERS['models']}/{path.name}"] = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot be read: {error.strerror or error}", file=path) from error
+        files[f"{FOLDERS['models']}/{path.name}"] = _bytes_of(path)
     return files
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", file=path) from error

@@ -15,6 +15,7 @@ import numpy as np
 from aocsim.errors import InputError
 from aocsim.library import Library
 from aocsim.output import refusal
+from aocsim.provenance import BROUGHT_ALONG
 from aocsim.record import read_inputs, read_result, write_result
 from aocsim.scenarios.load import Study, find_named, study_of
 from aocsim.scenarios.run import RESULT, run_loaded
@@ -155,17 +156,25 @@ def _scenario_of(data: xarray.Dataset, path: Path, threads: int | None) -> Study
     stored = json.loads(scenario.to_json())
     if threads is not None:
         stored["solve"]["threads"] = threads
-    if "model" in stored:
-        stored["model"] = _name_of(stored["model"])
+    _shorten(stored)
     try:
         return study_of(json.dumps(stored))
     except InputError as error:
         raise error.located(file="--threads" if threads is not None else path) from None
 
 
-def _name_of(model: str) -> str:
-    """The name of a model that was given as the path of its recipe."""
-    return Path(model).stem if model.endswith(".toml") else model
+def _shorten(scenario: dict[str, Any]) -> None:
+    """Files that were given by their paths, by the names under which they stand among the inputs."""
+    if "model" in scenario:
+        model = scenario["model"]
+        scenario["model"] = Path(model).stem if model.endswith(".toml") else model
+    settings = scenario.get("compile")
+    if settings is not None:
+        settings["knowledge"] = _calibration(settings["knowledge"])
+
+
+def _calibration(knowledge: Any) -> Any:
+    return BROUGHT_ALONG if isinstance(knowledge, str) and knowledge.endswith(".nc") else knowledge
 
 
 def _from_inside(error: InputError, place: Path, path: Path) -> InputError:
@@ -193,8 +202,8 @@ def _scientific(data: xarray.Dataset) -> dict[str, Any]:
     # with keys that came later at their default
     scenario = json.loads(study_of(kept["scenario"]).to_json())
     del scenario["solve"]["threads"]
-    if "model" in scenario:
-        scenario["model"] = _name_of(scenario["model"])
+    _shorten(scenario)
+    kept |= {key: _calibration(kept[key]) for key in ("knowledge",) if key in kept}
     return kept | {"scenario": json.dumps(scenario, sort_keys=True)}
 
 

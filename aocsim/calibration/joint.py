@@ -37,6 +37,7 @@ TURN = 0.2  # of a step: from here on the lowest point along it is worth another
 SMALL = 0.05  # of a standard error: a step that is worth no other
 EXACT = 1e-13  # of the parameters' size, where there is no noise
 STIFF = 1e3  # weight of a convention beside that of all data
+TOGETHER = 384  # experiments whose products are summed at the same time
 AT_ONCE = 64  # experiments whose derivatives are held at the same time
 
 
@@ -96,45 +97,45 @@ def _fit(problem: _Problem, chain: Chain) -> tuple[Chain, _Normal, int]:
         move, error = _newton(here, chain.vector, free)
         if np.all(np.abs(move) <= np.maximum(SMALL * error, EXACT * np.abs(chain.vector).max())):
             return chain, here, step
-        trial, there = _way_down(problem, chain, here, move)
-        if there is None:
+        trial = _way_down(problem, chain, here, move)
+        if trial is None:
             # no way down: as near as rounding lets it come
             return chain, here, step
-        chain, here = trial, there
+        chain, here = trial, problem.at(trial)
     raise NoConvergenceError(
         f"calibration: the fit of all open-loop experiments did not converge in {MOST_STEPS} steps"
     )
 
 
-def _way_down(problem: _Problem, chain: Chain, here: _Normal, move: Array) -> tuple[Chain, _Normal | None]:
+def _way_down(problem: _Problem, chain: Chain, here: _Normal, move: Array) -> Chain | None:
     """Along a step to about the lowest cost; None where there is no lower one."""
     slope = float(here.gradient @ move[problem.free])
     length = 1.0
     for _ in range(HALVINGS):
         trial = chain.replaced(chain.vector + length * move)
-        there = problem.at(trial)
+        there = problem.cost(trial, here.held)
         # the parabola through the cost here, its slope, and the cost there
-        bend = (there.cost - here.cost + 2 * length * slope) / length**2
+        bend = (there - here.cost + 2 * length * slope) / length**2
         lowest = slope / bend if bend > 0 else 2 * length
-        if there.cost < here.cost:
+        if there < here.cost:
             # where curvature makes steps swing about the minimum, its middle is taken
             if abs(lowest - length) > TURN * length and lowest < 2 * length:
                 nearer = chain.replaced(chain.vector + lowest * move)
-                other = problem.at(nearer)
-                if other.cost < there.cost:
-                    return nearer, other
-            return trial, there
+                if problem.cost(nearer, here.held) < there:
+                    return nearer
+            return trial
         length = float(np.clip(lowest, length / 10, length / 2))
-    return chain, None
+    return None
 
 
 @dataclass(frozen=True, eq=False)
 class _Normal:
-    """Normal equations at a point: J^T W J, J^T W r, r^T W r."""
+    """Normal equations at a point: J^T W J, J^T W r, r^T W r, and the weight of the convention for the rows."""
 
     matrix: Array
     gradient: Array
     cost: float
+    held: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,10 +150,10 @@ class _Problem:
         places = chain.places
         n, columns = places.shape
         squares, slopes, cost = np.zeros((n, columns, columns)), np.zeros((n, columns)), 0.0
-        for derivative, residual in self._parts(chain):
-            by_output = derivative.transpose(1, 0, 2)
+        for derivative, residual in _gathered(self._parts(chain)):
+            by_output = np.ascontiguousarray(derivative.transpose(1, 0, 2))
             squares += np.matmul(by_output.transpose(0, 2, 1), by_output)
-            slopes += np.einsum("jmp,mj->jp", by_output, residual)
+            slopes += np.matmul(residual.T[:, None, :], by_output)[:, 0]
             cost += float((residual**2).sum())
         count = len(self.free)
         matrix, gradient = np.zeros((count, count)), np.zeros(count)
@@ -168,7 +169,18 @@ class _Problem:
             matrix += held * np.outer(direction, direction)
             gradient -= held * direction * off
             cost += held * off**2
-        return _Normal(matrix, gradient, cost)
+        return _Normal(matrix, gradient, cost, held)
+
+    def cost(self, chain: Chain, held: float) -> float:
+        """r^T W r alone, with a given weight of the convention for the rows."""
+        out = 0.0
+        for taken, weight in zip(self.taken, self.weights, strict=True):
+            left = taken.mean - chain.response(
+                taken.block.grey / self.grey_levels, taken.condition, taken.beta
+            )
+            out += weight**2 * float((left**2).sum())
+        off = chain.row[:, self.live].mean(axis=1) - 1.0
+        return out + held * float(off @ off)
 
     def meat(self, chain: Chain, inverse: Array) -> Array:
         """Sum over experiments of their scores, each times itself."""
@@ -195,6 +207,23 @@ class _Problem:
         out = chain.replaced(np.zeros(len(chain.vector)))
         out.row[arm, self.live] = 1.0 / self.live.sum()
         return out.vector[self.free]
+
+
+def _gathered(parts: Iterator[tuple[Array, Array]]) -> Iterator[tuple[Array, Array]]:
+    """The same in larger parts: products of few rows take as long as the sums that they are added to."""
+    held: list[tuple[Array, Array]] = []
+    for part in parts:
+        held.append(part)
+        if sum(len(residual) for _, residual in held) >= TOGETHER:
+            yield _joined(held)
+            held = []
+    if held:
+        yield _joined(held)
+
+
+def _joined(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    derivatives, residuals = zip(*parts, strict=True)
+    return np.concatenate(derivatives), np.concatenate(residuals)
 
 
 def _free(chain: Chain, live: NDArray[np.bool_]) -> NDArray[np.bool_]:

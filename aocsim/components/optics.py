@@ -18,6 +18,7 @@ normalised aperture coordinate x in (-1, 1), so that machines of any channel cou
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,7 @@ ENTRIES = {
     "crosstalk_exponent_to_later": EntrySpec("dimensionless", shape=2),
     "crosstalk_inward_exponent": EntrySpec("dimensionless"),
     "crosstalk_ripple": EntrySpec("dimensionless", per=("machine", "channel_arm")),
+    "crosstalk_beyond": EntrySpec("dimensionless", per=("machine",)),
     "direct_centre": EntrySpec("dimensionless", per=("machine", "channel_arm")),
     "direct_edge": EntrySpec("dimensionless"),
     "direct_exponent": EntrySpec("dimensionless"),
@@ -114,11 +116,18 @@ class Optics:
         """Apply crosstalk, equation (2), to (..., 2, n, inputs): light before to light on the detectors."""
         c = self.crosstalk
         n = c.shape[-1]
-        k = np.arange(n - 1)
         out = light * c[:, np.arange(n), np.arange(n)][:, :, None]
-        out[..., :-1, :] += c[:, k, k + 1][:, :, None] * light[..., 1:, :]
-        out[..., 1:, :] += c[:, k + 1, k][:, :, None] * light[..., :-1, :]
+        for apart in range(1, self._reach + 1):
+            k = np.arange(n - apart)
+            out[..., :-apart, :] += c[:, k, k + apart][:, :, None] * light[..., apart:, :]
+            out[..., apart:, :] += c[:, k + apart, k][:, :, None] * light[..., :-apart, :]
         return np.asarray(out)
+
+    @cached_property
+    def _reach(self) -> int:
+        """How many detectors away light arrives."""
+        _, output, source = np.nonzero(self.crosstalk)
+        return int(np.abs(output - source).max(initial=0))
 
     def direct_matrix(self) -> Array:
         """Light path around the modulator, (2, n, n), diagonal."""
@@ -161,15 +170,19 @@ def _crosstalk(part: AsBuilt, x: Array) -> Array:
         outward = centre + (edge - centre) * np.maximum(side, 0.0) ** exponent
         ratio = (outward + inward * np.maximum(-side, 0.0) ** inward_exponent) * ripple
         ratios.append(np.maximum(ratio, 0.0))
-    return neighbour_matrix(*ratios)
+    to_earlier, to_later = ratios
+    return neighbour_matrix(to_earlier, to_later, part.scalar("crosstalk_beyond"))
 
 
-def neighbour_matrix(to_earlier: Array, to_later: Array) -> Array:
-    """Equation (2) as a matrix, (2, n, n), from the ratios E and Lambda, (2, n) each."""
+def neighbour_matrix(to_earlier: Array, to_later: Array, beyond: float = 0.0) -> Array:
+    """Equation (2) as a matrix, (2, n, n), from the ratios E and Lambda, (2, n) each, and the share q."""
     n = to_earlier.shape[1]
     out = np.zeros((2, n, n))
     out[:, np.arange(n), np.arange(n)] = 1.0
     k = np.arange(n - 1)
     out[:, k, k + 1] = to_earlier[:, 1:]
     out[:, k + 1, k] = to_later[:, :-1]
+    k = np.arange(n - 2)
+    out[:, k, k + 2] = beyond * to_earlier[:, 2:]
+    out[:, k + 2, k] = beyond * to_later[:, :-2]
     return out

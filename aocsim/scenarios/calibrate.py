@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.bench import SimulatedBench
-from aocsim.calibration.chain import Chain
+from aocsim.calibration.chain import NAMES, Chain
 from aocsim.calibration.closed import ClosedFit, Electronics, Experiments, at_rest, fit_closed, rests
 from aocsim.calibration.experiments import Block, closed, dedicated, sweep
 from aocsim.calibration.joint import Fitted, fit_together
 from aocsim.calibration.measure import Taken, take
 from aocsim.calibration.record import Record, read_record, refuse_dead_or_clipped
+from aocsim.calibration.sheet import Sheet, read_sheet
 from aocsim.calibration.start import first_chain
 from aocsim.errors import InputError
 from aocsim.experiment import SolveSettings
@@ -50,6 +51,7 @@ class Setup:
         machine: as built, in the room.
         facts: what the data sheets of the bench's devices say.
         record: experiments on file; None where they are to be made.
+        first: a calibration whose first stage is taken over; None where there is one to be made.
     """
 
     scenario: Calibration
@@ -57,6 +59,7 @@ class Setup:
     machine: Machine
     facts: Capabilities
     record: Record | None
+    first: Sheet | None
 
     @property
     def label(self) -> str:
@@ -89,7 +92,7 @@ class Found:
         record: all experiments.
         opened: the first stage.
         live: (n,) which inputs shine.
-        errors: of held-out weights with the loop open.
+        errors: of held-out weights with the loop open; None where the stage was taken over.
         closed: the second stage, if there is one.
         rests: the experiments that it was fitted to.
         closed_errors: of held-out ones.
@@ -99,7 +102,7 @@ class Found:
     record: Record
     opened: Fitted
     live: NDArray[np.bool_]
-    errors: Errors
+    errors: Errors | None
     closed: ClosedFit | None = None
     rests: Experiments | None = None
     closed_errors: Errors | None = None
@@ -126,27 +129,38 @@ def prepare(scenario: Calibration, library: Library) -> Setup:
             got=record.facts.channels,
             allowed=str(facts.channels),
         )
-    return Setup(scenario, spec, machine, facts if record is None else record.facts, record)
+    first = None if scenario.open_loop is None else read_sheet(Path(scenario.open_loop))
+    if first is not None and first.channels != facts.channels:
+        raise InputError(
+            f"is the calibration of another machine: {scenario.machine} has {facts.channels} channels",
+            file=scenario.open_loop,
+            key="open_loop",
+            got=first.channels,
+            allowed=str(facts.channels),
+        )
+    return Setup(scenario, spec, machine, facts if record is None else record.facts, record, first)
 
 
 def blocks_of(scenario: Calibration, facts: Capabilities) -> tuple[list[Block], list[Block]]:
     """What is asked of the bench: experiments that are fitted, and those that are held out, later."""
     first, second = scenario.open, scenario.closed
-    trials = first.dedicated_trials
-    fitted = list(dedicated(facts, scenario.beta, trials=trials))
-    swept = list(
-        sweep(
-            facts,
-            scenario.beta,
-            scenario.seed,
-            matrices=first.matrices,
-            inputs=first.inputs,
-            gains=first.gains,
-            trials=first.trials,
+    fitted: list[Block] = []
+    held: list[Block] = []
+    if scenario.open_loop is None:
+        fitted += dedicated(facts, scenario.beta, trials=first.dedicated_trials)
+        swept = list(
+            sweep(
+                facts,
+                scenario.beta,
+                scenario.seed,
+                matrices=first.matrices,
+                inputs=first.inputs,
+                gains=first.gains,
+                trials=first.trials,
+            )
         )
-    )
-    fitted += swept[: -first.held_out]
-    held = swept[-first.held_out :]
+        fitted += swept[: -first.held_out]
+        held += swept[-first.held_out :]
     if second is not None:
         loops = list(
             closed(
@@ -232,28 +246,29 @@ def _claim(kept: Path, setup: Setup) -> None:
     write_json(path, {"sha256": digest})
 
 
-def execute(
-    setup: Setup, record: Record, taken_over: tuple[Fitted, NDArray[np.bool_]] | None = None
-) -> Found:
+def execute(setup: Setup, record: Record) -> Found:
     """Fit both stages and predict what was held out.
 
     Args:
         setup: of the scenario.
         record: all experiments.
-        taken_over: first stage of another calibration, and its live inputs.
 
     Raises:
         InputError: experiments that cannot be fitted.
-        PhysicsError: too few of them, or a fit that does not converge.
+        PhysicsError: too few of them.
+        NoConvergenceError: a fit has not come to an end.
     """
     scenario, top = setup.scenario, record.facts.grey_levels
-    refuse_dead_or_clipped(record)
-    opened = record.stage(*OPEN_STAGES)
-    kept, held = _parted(opened, "sweep", scenario.open.held_out)
-    first, live = first_chain({one.block.name: one for one in kept}, top)
-    fitted = fit_together(kept, first, live, top) if taken_over is None else taken_over[0]
     nominal = nominal_bench(setup)
-    errors = _open_errors(held, first, fitted.chain, top, nominal)
+    errors: Errors | None = None
+    if setup.first is None:
+        refuse_dead_or_clipped(record)
+        kept, held = _parted(record.stage(*OPEN_STAGES), "sweep", scenario.open.held_out)
+        first, live = first_chain({one.block.name: one for one in kept}, top)
+        fitted = fit_together(kept, first, live, top)
+        errors = _open_errors(held, first, fitted.chain, top, nominal)
+    else:
+        fitted, live = taken_over(setup.first)
     loops = record.stage("closed")
     if scenario.closed is None or not loops:
         return Found(record, fitted, live, errors)
@@ -263,6 +278,15 @@ def execute(
     left = {why: seen.left_out[why] + unseen.left_out[why] for why in seen.left_out}
     closed_errors = _closed_errors(held, unseen, fitted.chain, found.electronics, nominal)
     return Found(record, fitted, live, errors, found, seen, closed_errors, left)
+
+
+def taken_over(sheet: Sheet) -> tuple[Fitted, NDArray[np.bool_]]:
+    """The first stage of another calibration, and which inputs shine."""
+    error = np.concatenate([np.ravel(sheet.errors[name]) for name in NAMES])
+    identified = np.concatenate([np.ravel(sheet.identified[name]) for name in NAMES])
+    covariance = sheet.correlation * np.outer(error, error)
+    live = np.asarray(sheet.chain.row.any(axis=0))
+    return Fitted(sheet.chain, covariance, identified, np.empty(0), {}, 0), live
 
 
 def _parted(taken: list[Taken], stage: str, count: int) -> tuple[list[Taken], list[Taken]]:

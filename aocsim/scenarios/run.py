@@ -114,17 +114,21 @@ def _compute(
     from aocsim.parallel import one_blas_thread
     from aocsim.provenance import input_files
 
-    model = scenario.model if isinstance(scenario, Scenario) else None
+    model, known = None, None
+    if isinstance(scenario, Scenario):
+        model, known = scenario.model, scenario.compile.calibration
     with one_blas_thread():
-        inputs = input_files(source.machine(scenario.machine, scenario.parts), model, source)
+        inputs = input_files(source.machine(scenario.machine, scenario.parts), model, source, known)
         if isinstance(scenario, Scenario):
             spec, data, beside = _sampled(scenario, source, progress, scratch)
         else:
             spec, data, beside = _calibrated(
                 scenario, source, progress, None if out is None else out / EXPERIMENTS
             )
-        if input_files(spec, model, source) != inputs:
-            raise InputError("sheets or model have changed while they were read: start the run again")
+        if input_files(spec, model, source, known) != inputs:
+            raise InputError(
+                "sheets, model or calibration have changed while they were read: start the run again"
+            )
     data.attrs["run_id"] = secrets.token_hex(16)
     data.attrs["model_record"] = _model_record(inputs)
     return Outcome(data, inputs, beside)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from aocsim.batch import Measured
 from aocsim.bench import spacing_of
+from aocsim.calibration.sheet import Sheet, read_sheet
 from aocsim.compiler import Compiled, compile_network, knowledge_of
 from aocsim.diffusion.data import shape_rings
 from aocsim.diffusion.network import Network, load_network
@@ -22,6 +23,7 @@ from aocsim.library import Library
 from aocsim.live import LONGEST, Live
 from aocsim.machine import Machine
 from aocsim.memory import AnalogMemory
+from aocsim.provenance import calibration_path
 from aocsim.scenarios.budget import check_memory, result_bytes
 from aocsim.scenarios.ideal import fixed_points
 from aocsim.scenarios.schema import Scenario
@@ -65,6 +67,7 @@ class Setup:
         operator: of one diffusion step.
         compiled: the program and its errors.
         schedule: of one sample.
+        sheet: the calibration that the machine is known by, if it is.
     """
 
     scenario: Scenario
@@ -75,6 +78,7 @@ class Setup:
     operator: BlockOperator
     compiled: Compiled
     schedule: Schedule
+    sheet: Sheet | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +137,11 @@ def prepare(scenario: Scenario, library: Library) -> Setup:
     settings, room = scenario.compile, scenario.environment
     volts = settings.volts_per_unit or Machine.build(spec, serial=None).pair.knee
     # parts are known as their sheets have them, at the sheets' own temperature
-    known = knowledge_of(built, spec, network.activation, settings.knowledge, volts)
+    sheet: Sheet | None = None
+    knowledge: float | str | Machine = settings.knowledge
+    if settings.calibration is not None:
+        sheet, knowledge = _calibrated(settings.calibration, spec, library)
+    known = knowledge_of(built, spec, network.activation, knowledge, volts)
     compiled = compile_network(
         operator,
         known,
@@ -154,7 +162,27 @@ def prepare(scenario: Scenario, library: Library) -> Setup:
         memory=scenario.timeline.memory,
     )
     check_clock(scenario, plan)
-    return Setup(scenario, spec, machine, trim_machine, network, operator, compiled, plan)
+    return Setup(scenario, spec, machine, trim_machine, network, operator, compiled, plan, sheet)
+
+
+def _calibrated(name: str, spec: MachineSpec, library: Library) -> tuple[Sheet, Machine]:
+    """A calibration, and the machine that it describes.
+
+    Raises:
+        InputError: no such file, no calibration, or one of another machine.
+    """
+    try:
+        sheet = read_sheet(calibration_path(name, library))
+        return sheet, sheet.machine(Machine.build(spec, serial=None), library)
+    except InputError as error:
+        raise InputError(
+            f"{error.key}: {error.problem}" if error.key else error.problem,
+            file=error.file,
+            key="compile.knowledge",
+            got=error.got,
+            allowed=error.allowed,
+            nearest=error.nearest,
+        ) from error
 
 
 def with_record(machine: Machine, scenario: Scenario) -> Machine:

@@ -14,6 +14,7 @@ from aocsim.spec import Text, flat_choice
 from aocsim.units import QuantityError, format_si, is_percentage, to_si
 
 SI = {"si": True}  # validation context: quantities are already SI numbers, as in a stored scenario
+SHEET = ".nc"  # how the path of a calibration ends
 _KEY = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 
@@ -41,17 +42,23 @@ def quantity(dimension: str, lowest: float, highest: float) -> BeforeValidator:
 
 
 def _word_or_number(
-    words: tuple[str, ...], lowest: float, highest: float, *, open_end: bool = False
+    words: tuple[str, ...],
+    lowest: float,
+    highest: float,
+    *,
+    open_end: bool = False,
+    suffix: str | None = None,
 ) -> BeforeValidator:
-    """Passes one of `words`, or a number in the range as a float."""
+    """Passes one of `words`, the path of a file that ends in `suffix`, or a number in the range as a float."""
 
     def read(item: object) -> object:
-        if isinstance(item, str) and item in words:
+        if isinstance(item, str) and (item in words or (suffix is not None and item.endswith(suffix))):
             return item
         number = float(item) if isinstance(item, (int, float)) and not isinstance(item, bool) else None
         if number is None or not lowest <= number <= highest or (open_end and number == highest):
             ends = f"a number from {lowest:g} to {'below ' if open_end else ''}{highest:g}"
-            raise ValueError(f"must be {' or '.join(map(repr, words))}, or {ends}")
+            file = "" if suffix is None else f", or the path of a calibration (*{suffix})"
+            raise ValueError(f"must be {' or '.join(map(repr, words))}, or {ends}{file}")
         return number
 
     return BeforeValidator(read)
@@ -102,7 +109,9 @@ class Compile(Table):
     """How the network is programmed, and how well the programmer knows the machine.
 
     Attributes:
-        knowledge: relative standard error with which the parts are known; or exactly; or as on the sheet.
+        knowledge: relative standard error with which the parts are known; or exactly; or as on the sheet; or the
+            path of a calibration's result.nc, which is all that is known then. A relative path begins at the current
+            folder.
         alpha: one relaxation for all channels, or chosen for each.
         alpha_min: least relaxation that "per_channel" chooses.
         beta: gain of the electronics after the arms' difference, dimensionless.
@@ -113,9 +122,7 @@ class Compile(Table):
             environment says that the machine has been left alone.
     """
 
-    knowledge: Annotated[
-        float | Literal["exact", "nominal"], _word_or_number(("exact", "nominal"), 0.0, 0.5)
-    ] = 0.0025
+    knowledge: Annotated[float | str, _word_or_number(("exact", "nominal"), 0.0, 0.5, suffix=SHEET)] = 0.0025
     alpha: Annotated[
         float | Literal["per_channel"], _word_or_number(("per_channel",), 0.0, 1.0, open_end=True)
     ] = "per_channel"
@@ -125,6 +132,12 @@ class Compile(Table):
     trims: Literal["bench", "none"] = "bench"
     operating_point_trim: int = Field(default=128, ge=0, le=10_000)
     offset_trim_interval: Annotated[float, quantity("second", 1e-3, 1e9)] = 10.0
+
+    @property
+    def calibration(self) -> str | None:
+        """The path of the calibration that is all that is known of the machine; None where something else is."""
+        named = isinstance(self.knowledge, str) and self.knowledge.endswith(SHEET)
+        return str(self.knowledge) if named else None
 
 
 class Environment(Table):

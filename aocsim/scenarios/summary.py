@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aocsim.calibration.predict import predicted_rest
 from aocsim.compose import compose, trimmed_exactly
 from aocsim.diffusion.data import shape_points
 from aocsim.diffusion.operator import layerwise_bound, theorem1_dt_max
+from aocsim.errors import PhysicsError
 from aocsim.metrics import gaussian_fit, gaussian_sample, mmd2_unbiased, nrmse, rms_distance, w2
 from aocsim.program import Program
 from aocsim.response import corner, sweep
@@ -78,6 +80,7 @@ def compare(setup: Setup, run: Run) -> Comparison:
     }
     summary |= {
         **_of_steps(program, run, d),
+        **_of_twin(setup, run),
         "rms_shift": rms_distance(run.state[-1], states[-1]),
         "alpha_max": float(program.alpha.max()),
         "beta": program.beta,
@@ -118,6 +121,33 @@ def _of_steps(program: Program, run: Run, d: int) -> dict[str, float]:
         "nrmse_top": float(np.mean(top)),
         "top_bias_per_step_max": float(np.max(bias)),
     }
+
+
+def _of_twin(setup: Setup, run: Run) -> dict[str, float]:
+    """How far read-outs are from what the calibration predicts that the machine is known by; nothing without one.
+
+    The twin is given the program, and at each step the drive that the machine was given, with the correction at the
+    operating point. What the other trims have set belongs to the trimmed machine (`aocsim.calibration.predict`). No
+    number where the twin comes to no rest, or with an analog memory, whose drive only the machine knows.
+    """
+    scenario, program, steps = setup.scenario, setup.compiled.program, setup.scenario.diffusion.steps
+    if setup.sheet is None:
+        return {}
+    nothing = {"nrmse_step_twin_mean": float("nan")}
+    if scenario.timeline.memory == "sample_and_hold":
+        return nothing
+    trimmed = scenario.compile.trims == "bench"
+    found = []
+    for step, volts in enumerate(run.read_out):
+        x = run.start if step == 0 else run.state[step - 1]
+        additive = setup.operator.additive((step + 1) / steps, x)
+        drive = program.drive(additive, run.trims.correction[step])
+        try:
+            rest = predicted_rest(setup.sheet, program, drive, trimmed=trimmed)
+        except PhysicsError:
+            return nothing
+        found.append(nrmse(program.units(volts), program.units(rest)))
+    return {"nrmse_step_twin_mean": float(np.mean(found))}
 
 
 def _of_trims(setup: Setup, run: Run) -> dict[str, float]:

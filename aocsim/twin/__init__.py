@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from aocsim.twin.fit import Residual, measurement_of
     from aocsim.twin.format import Measurement, read_measurement, write_measurement
     from aocsim.twin.model import Twin, load
+    from aocsim.twin.ranges import OutOfRangeWarning, Ranges
 
 __all__ = [
     "Measurement",
+    "OutOfRangeWarning",
+    "Ranges",
     "Residual",
     "Twin",
     "load",
@@ -33,6 +36,8 @@ _HOMES = {
     "write_measurement": "format",
     "Twin": "model",
     "load": "model",
+    "OutOfRangeWarning": "ranges",
+    "Ranges": "ranges",
 }
 
 

@@ -30,6 +30,7 @@ from aocsim.arguments import count, number
 from aocsim.components.pair_measured import sigmoid, sigmoid_slope
 from aocsim.errors import InputError, PhysicsError
 from aocsim.twin.format import Measurement, read_measurement
+from aocsim.twin.ranges import Ranges
 
 if TYPE_CHECKING:
     from aocsim.library import Library
@@ -88,9 +89,12 @@ class Twin:
 
     Attributes:
         measurement: its parameters.
+        ranges: what the calibration has seen that they come from: an `OutOfRangeWarning` tells where the map is
+            evaluated beyond. None where nobody knows, as of a public file.
     """
 
     measurement: Measurement
+    ranges: Ranges | None = None
 
     @property
     def channels(self) -> int:
@@ -231,6 +235,8 @@ class Twin:
         law = self.static_map(weights, bias=bias, x=x, alpha=alpha, beta=beta, direct_light=direct_light)
         if len(law.drive) not in (1, len(state)):
             raise _shape_error("bias and x", law.drive, f"as many rows as z, {len(state)}")
+        if self.ranges is not None:
+            self.ranges.warn_beyond(state, law.alpha, float(beta), stacklevel=2)
         with np.errstate(over="ignore", invalid="ignore"):
             out = law.step(state)
         if not np.isfinite(out).all():
@@ -275,7 +281,10 @@ class Twin:
             raise InputError("must be more than 0", key="tol", got=tol)
         count("max_iter", max_iter)
         law = self.static_map(weights, bias=bias, x=x, alpha=alpha, beta=beta, direct_light=direct_light)
-        return attracting_point(law, tol, max_iter)
+        found = attracting_point(law, tol, max_iter)
+        if self.ranges is not None:
+            self.ranges.warn_beyond(found, law.alpha, float(beta), stacklevel=2)
+        return found
 
     def spec(self, *, direct_light: bool = False, library: Library | None = None) -> MachineSpec:
         """The sheets of the machine whose static law is this twin's: see `aocsim.twin.sheets.machine_spec`.
@@ -314,14 +323,23 @@ def load(path: str | Path) -> Twin:
     """The twin of the machine whose parameters a file holds.
 
     Args:
-        path: a file in the public twin's format (YAML).
+        path: a file in the public twin's format (YAML); or the sheet of a calibration (.nc), with the ranges that its
+            experiments have seen. What such a sheet says of gains of the alpha path and of the drive, the twin's map
+            does not know.
 
     Raises:
         InputError: any fault of the file, with its place in it.
     """
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise InputError("must be the path of a file", key="path", got=path)
-    return Twin(read_measurement(Path(path)))
+    file = Path(path)
+    if file.suffix == ".nc":
+        # late: a calibration's sheet is made of a measurement, so that its module asks for this package
+        from aocsim.calibration.sheet import read_sheet
+
+        sheet = read_sheet(file)
+        return Twin(sheet.twin(), sheet.ranges)
+    return Twin(read_measurement(file))
 
 
 def attracting_point(law: StaticMap, tolerance: float, iterations: int) -> Array:

@@ -36,6 +36,21 @@ def test_limit_ideal_optics_are_flat(machine_of):
     assert optics.dead == ()
 
 
+def test_a_share_of_the_neighbours_light_goes_one_further(machine_of):
+    """Each detector by itself, with q times what the neighbours' ratios say from the next but one."""
+    near = machine_of("aoc48", serial=5).optics
+    far = machine_of("aoc48", serial=5, optics={"crosstalk_beyond": "0.25"}).optics
+    light = np.random.default_rng(1).random((2, 48, 3))
+    wanted = equation_2(near, light)
+    for j in range(48):
+        if j + 2 < 48:
+            # what input j + 2 gives its neighbour j + 1
+            wanted[:, j] += 0.25 * near.crosstalk[:, j + 1, j + 2, None] * light[:, j + 2]
+        if j >= 2:
+            wanted[:, j] += 0.25 * near.crosstalk[:, j - 1, j - 2, None] * light[:, j - 2]
+    np.testing.assert_allclose(far.collect(light), wanted, rtol=1e-13)
+
+
 @settings(max_examples=10)
 @given(serials)
 def test_property_crosstalk_is_equation_2_and_dense(machine_of, serial):

@@ -13,12 +13,14 @@ ROOT = Path(aocsim.__file__).parent
 LAYERS = (
     ("__main__", "cli"),
     ("validate",),
-    ("show", "report", "console"),
+    # a verb ends with the console's exit statuses, wherever what it tells is computed
+    ("show", "report", "console", "calibration.commands"),
     ("__init__",),
     ("repeat", "comparison"),
     ("scenarios",),
     ("bench",),
-    ("trim", "recorded", "calibration"),
+    # a twin is loaded from a calibration's sheet, too
+    ("trim", "recorded", "calibration", "twin.model"),
     ("session",),
     ("experiment", "response"),
     ("blocks", "batch"),
