@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aocsim.errors import InputError
 from aocsim.library import FOLDERS
-from aocsim.provenance import CALIBRATION
+from aocsim.provenance import BROUGHT_ALONG
 from aocsim.record import sha256_of
 
 if TYPE_CHECKING:
@@ -87,8 +87,9 @@ def flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _scenario(result: Stored) -> dict[str, str]:
     flat = flattened(json.loads(result.data.attrs["scenario"]))
-    if CALIBRATION in result.files:
-        flat["compile.knowledge (the calibration)"] = sha256_of(result.files[CALIBRATION])[:_DIGITS]
+    for key, place in BROUGHT_ALONG.items():
+        if place in result.files:
+            flat[f"{key} (the file)"] = sha256_of(result.files[place])[:_DIGITS]
     return flat
 
 

@@ -9,17 +9,20 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 
 from aocsim.errors import InputError
 from aocsim.library import FOLDERS, Library
 from aocsim.spec import MachineSpec
 from aocsim.twin.sheets import TYPICAL
 
-CALIBRATION = "calibrations/knowledge.nc"
-"""Where the calibration stands among a run's inputs, by its place in a library folder."""
-
-BROUGHT_ALONG = Path(CALIBRATION).name
-"""What a scenario calls the calibration that stands there."""
+KNOWLEDGE = "compile.knowledge"
+BROUGHT_ALONG = {
+    KNOWLEDGE: "calibrations/knowledge.nc",
+    "open_loop": "calibrations/open_loop.nc",
+    "record": "calibrations/experiments.nc",
+}
+"""Files that a scenario names by their paths: by its keys, where they stand among a run's inputs."""
 
 PACKAGES = (
     "aocsim", "numpy", "scipy", "numba", "llvmlite", "simpy", "xarray", "netCDF4", "POT", "pint", "pydantic",
@@ -119,22 +122,24 @@ def machine_record(spec: MachineSpec) -> str:
     return json.dumps({"machine": sheet, "parts": parts}, sort_keys=True)
 
 
-def calibration_path(name: str, library: Library) -> Path:
-    """The file of a calibration: the one that a result has brought along, or a path.
+def named_path(key: str, name: str, library: Library) -> Path:
+    """A file that a scenario names: the one that a result has brought along, or a path.
 
     Args:
+        key: one of `BROUGHT_ALONG`.
         name: as the scenario has it; a relative path begins at the current folder.
         library: where the scenario's other inputs come from.
     """
-    if name == BROUGHT_ALONG:
+    place = BROUGHT_ALONG[key]
+    if name == Path(place).name:
         for folder in library.folders:
-            if (folder / CALIBRATION).is_file():
-                return folder / CALIBRATION
+            if (folder / place).is_file():
+                return folder / place
     return Path(name)
 
 
 def input_files(
-    machine: MachineSpec, model: str | None, library: Library, calibration: str | None = None
+    machine: MachineSpec, model: str | None, library: Library, named: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, bytes]:
     """All files of the library that a run reads, by their place in a library folder, as in components/slm.toml.
 
@@ -142,28 +147,28 @@ def input_files(
         machine: the machine's sheets as the run uses them.
         model: name of the model, or path of its recipe; None where the run uses none.
         library: where they come from.
-        calibration: as `calibration_path` takes it; None where the run uses none.
+        named: files that the scenario names, by their keys, as `named_path` takes them.
 
     Returns:
         Sheets of the machine and of its parts, those too that the scenario replaces, since the machine's sheet names
-        them; the model's recipe and weights; the calibration, and the sheets from which the machine behind it has what
-        is not measured.
+        them; the model's recipe and weights; named files, and the sheets from which the machine behind a calibration
+        has what is not measured.
 
     Raises:
         InputError: a file cannot be read.
     """
     sheets = {sheet.name: sheet.text for sheet in library.machine(machine.name).parts.values()}
     sheets |= {sheet.name: sheet.text for sheet in machine.parts.values()} | {machine.name: machine.text}
-    if calibration is not None:
+    if KNOWLEDGE in named:
         typical = library.machine(TYPICAL)
         sheets = {sheet.name: sheet.text for sheet in typical.parts.values()} | sheets
         sheets.setdefault(typical.name, typical.text)
     files = {f"{FOLDERS['parts']}/{name}.toml": text.encode() for name, text in sheets.items()}
-    if calibration is not None:
+    for key, name in named.items():
         try:
-            files[CALIBRATION] = _bytes_of(calibration_path(calibration, library))
+            files[BROUGHT_ALONG[key]] = _bytes_of(named_path(key, name, library))
         except InputError as error:
-            raise error.located(key="compile.knowledge") from error
+            raise error.located(key=key) from error
     if model is None:
         return files
     recipe = library.model_path(model)

@@ -15,7 +15,7 @@ import numpy as np
 from aocsim.errors import InputError
 from aocsim.library import Library
 from aocsim.output import refusal
-from aocsim.provenance import BROUGHT_ALONG
+from aocsim.provenance import BROUGHT_ALONG, KNOWLEDGE
 from aocsim.record import read_inputs, read_result, write_result
 from aocsim.scenarios.load import Study, find_named, study_of
 from aocsim.scenarios.run import RESULT, run_loaded
@@ -168,13 +168,17 @@ def _shorten(scenario: dict[str, Any]) -> None:
     if "model" in scenario:
         model = scenario["model"]
         scenario["model"] = Path(model).stem if model.endswith(".toml") else model
-    settings = scenario.get("compile")
-    if settings is not None:
-        settings["knowledge"] = _calibration(settings["knowledge"])
+    for key, place in BROUGHT_ALONG.items():
+        *tables, last = key.split(".")
+        table = scenario
+        for step in tables:
+            table = table.get(step, {})
+        if last in table:
+            table[last] = _brought(table[last], place)
 
 
-def _calibration(knowledge: Any) -> Any:
-    return BROUGHT_ALONG if isinstance(knowledge, str) and knowledge.endswith(".nc") else knowledge
+def _brought(value: Any, place: str) -> Any:
+    return Path(place).name if isinstance(value, str) and value.endswith(".nc") else value
 
 
 def _from_inside(error: InputError, place: Path, path: Path) -> InputError:
@@ -203,7 +207,7 @@ def _scientific(data: xarray.Dataset) -> dict[str, Any]:
     scenario = json.loads(study_of(kept["scenario"]).to_json())
     del scenario["solve"]["threads"]
     _shorten(scenario)
-    kept |= {key: _calibration(kept[key]) for key in ("knowledge",) if key in kept}
+    kept |= {key: _brought(kept[key], BROUGHT_ALONG[KNOWLEDGE]) for key in ("knowledge",) if key in kept}
     return kept | {"scenario": json.dumps(scenario, sort_keys=True)}
 
 

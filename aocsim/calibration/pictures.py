@@ -144,7 +144,8 @@ def parameters(data: xarray.Dataset) -> Figure:
         axis.set_title(label, fontsize=8)
         axis.tick_params(labelsize=7)
     known = any(f"{name}_truth" in data for name in NAMES)
-    figure.supxlabel("as built, where that is known; else channel" if known else "channel", fontsize=9)
+    if known:
+        figure.supxlabel("as built", fontsize=9)
     figure.supylabel("calibrated, with standard error", fontsize=9)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower right", ncols=4, fontsize=8)

@@ -31,6 +31,7 @@ from aocsim.instrument import Capabilities, Instrument, sealed
 from aocsim.library import Library
 from aocsim.machine import Machine
 from aocsim.output import write_json
+from aocsim.provenance import named_path
 from aocsim.scenarios.calibration_schema import Calibration
 from aocsim.scenarios.trimming import SECONDS_PER_HOUR, settings_of
 from aocsim.spec import MachineSpec
@@ -120,7 +121,7 @@ def prepare(scenario: Calibration, library: Library) -> Setup:
     if scenario.temperature is not None:
         machine = machine.at_temperature(scenario.temperature)
     facts = SimulatedBench(machine).capabilities
-    record = None if scenario.record is None else read_record(Path(scenario.record))
+    record = None if scenario.record is None else read_record(named_path("record", scenario.record, library))
     if record is not None and record.facts.channels != facts.channels:
         raise InputError(
             f"the experiments are of another machine: {scenario.machine} has {facts.channels} channels",
@@ -129,7 +130,11 @@ def prepare(scenario: Calibration, library: Library) -> Setup:
             got=record.facts.channels,
             allowed=str(facts.channels),
         )
-    first = None if scenario.open_loop is None else read_sheet(Path(scenario.open_loop))
+    first = (
+        None
+        if scenario.open_loop is None
+        else read_sheet(named_path("open_loop", scenario.open_loop, library))
+    )
     if first is not None and first.channels != facts.channels:
         raise InputError(
             f"is the calibration of another machine: {scenario.machine} has {facts.channels} channels",

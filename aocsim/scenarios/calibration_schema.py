@@ -12,6 +12,12 @@ from aocsim.scenarios.schema import SI, Solve, Table, choices, quantity
 from aocsim.spec import Text
 
 
+def _file(item: object) -> object:
+    if item is not None and not (isinstance(item, str) and item.endswith(".nc")):
+        raise ValueError("must be the path of a file that ends in .nc")
+    return item
+
+
 class OpenLoop(Table):
     """The first stage: dedicated experiments, and a sweep of random weights, drives and gains.
 
@@ -100,8 +106,8 @@ class Calibration(Table):
     open: OpenLoop = OpenLoop()
     closed: ClosedLoop | None = None
     transients: Transients | None = None
-    open_loop: str | None = Field(default=None, min_length=1)
-    record: str | None = Field(default=None, min_length=1)
+    open_loop: Annotated[str | None, BeforeValidator(_file)] = None
+    record: Annotated[str | None, BeforeValidator(_file)] = None
     hours_later: float = Field(default=0.0, ge=0.0, le=1e5)
     parts: Annotated[dict[str, dict[str, Text]], BeforeValidator(choices)] = Field(default={})
     temperature: Annotated[float | None, quantity("kelvin", 1.0, 1e4)] = None
@@ -112,6 +118,12 @@ class Calibration(Table):
         if self.open_loop is not None and self.closed is None:
             raise ValueError("open_loop takes the first stage over: a second one, [closed], must follow")
         return self
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Files that are given by their paths, by key."""
+        given = {"open_loop": self.open_loop, "record": self.record}
+        return {key: path for key, path in given.items() if path is not None}
 
     def to_json(self) -> str:
         """The whole scenario, defaults included, as one line of JSON that `from_json` reads back."""

@@ -114,20 +114,18 @@ def _compute(
     from aocsim.parallel import one_blas_thread
     from aocsim.provenance import input_files
 
-    model, known = None, None
-    if isinstance(scenario, Scenario):
-        model, known = scenario.model, scenario.compile.calibration
+    model = scenario.model if isinstance(scenario, Scenario) else None
     with one_blas_thread():
-        inputs = input_files(source.machine(scenario.machine, scenario.parts), model, source, known)
+        inputs = input_files(source.machine(scenario.machine, scenario.parts), model, source, scenario.named)
         if isinstance(scenario, Scenario):
             spec, data, beside = _sampled(scenario, source, progress, scratch)
         else:
             spec, data, beside = _calibrated(
                 scenario, source, progress, None if out is None else out / EXPERIMENTS
             )
-        if input_files(spec, model, source, known) != inputs:
+        if input_files(spec, model, source, scenario.named) != inputs:
             raise InputError(
-                "sheets, model or calibration have changed while they were read: start the run again"
+                "sheets, model or other files have changed while they were read: start the run again"
             )
     data.attrs["run_id"] = secrets.token_hex(16)
     data.attrs["model_record"] = _model_record(inputs)

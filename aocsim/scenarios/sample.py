@@ -23,7 +23,7 @@ from aocsim.library import Library
 from aocsim.live import LONGEST, Live
 from aocsim.machine import Machine
 from aocsim.memory import AnalogMemory
-from aocsim.provenance import calibration_path
+from aocsim.provenance import KNOWLEDGE, named_path
 from aocsim.scenarios.budget import check_memory, result_bytes
 from aocsim.scenarios.ideal import fixed_points
 from aocsim.scenarios.schema import Scenario
@@ -172,7 +172,7 @@ def _calibrated(name: str, spec: MachineSpec, library: Library) -> tuple[Sheet, 
         InputError: no such file, no calibration, or one of another machine.
     """
     try:
-        sheet = read_sheet(calibration_path(name, library))
+        sheet = read_sheet(named_path(KNOWLEDGE, name, library))
         return sheet, sheet.machine(Machine.build(spec, serial=None), library)
     except InputError as error:
         raise InputError(

@@ -275,6 +275,12 @@ class Scenario(Table):
     solve: Solve = Solve()
     record: Record = Record()
 
+    @property
+    def named(self) -> dict[str, str]:
+        """Files that are given by their paths, by key."""
+        calibration = self.compile.calibration
+        return {} if calibration is None else {"compile.knowledge": calibration}
+
     def to_json(self) -> str:
         """The whole scenario, defaults included, as one line of JSON that `from_json` reads back."""
         return self.model_dump_json(by_alias=True)

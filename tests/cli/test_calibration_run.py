@@ -20,6 +20,7 @@ from aocsim.calibration.record import read_record
 from aocsim.errors import InputError, PhysicsError
 from aocsim.library import Library
 from aocsim.record import read_result
+from aocsim.repeat import rerun
 from aocsim.scenarios.load import parse_assignment
 from aocsim.scenarios.run import run_scenario
 
@@ -139,13 +140,30 @@ def test_experiments_on_file_give_the_identical_sheet(whole: Path, library: Path
     same(whole, tmp_path / "again")
 
 
+@pytest.mark.slow
+def test_a_sheet_from_experiments_on_file_is_repeated_without_the_file(
+    whole: Path, library: Path, tmp_path: Path
+) -> None:
+    """The experiments travel with the result, and so does a first stage that was taken over."""
+    for key, source in (("record", "experiments.nc"), ("open_loop", "result.nc")):
+        path = tmp_path / source
+        path.write_bytes((whole / source).read_bytes())
+        changes = (
+            [f"{key}={path}"] if key == "record" else [f"{key}={path}", f"record={whole / 'experiments.nc'}"]
+        )
+        inside(library, tmp_path / key, *changes)
+        path.unlink()
+        assert rerun(tmp_path / key / "result.nc").identical
+
+
 def test_a_sheet_is_not_written_over(whole: Path, library: Path) -> None:
     before = (whole / "result.nc").read_bytes()
     assert "a calibration is there, and stays" in refused(command(library, whole))
     assert (whole / "result.nc").read_bytes() == before
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_what_was_measured_survives_an_interrupt_and_a_kill(
     whole: Path, library: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -229,7 +247,7 @@ def test_other_channels_and_other_files_are_refused(whole: Path, library: Path, 
     assert "of another machine: aoc48 has 48 channels" in refused(wrong)
     with pytest.raises(InputError, match="holds no experiments"):
         inside(library, tmp_path / "out", f"record={whole / 'result.nc'}")
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="No such file"):
         inside(library, tmp_path / "out", f"record={tmp_path / 'none.nc'}")
     assert not (tmp_path / "out").exists()
 

@@ -131,7 +131,7 @@ def test_another_calibration_is_another_input(typical, tmp_path):
         sheet_of(replace(chain, law=chain.law * (1 + 0.05 * number)), mine)
         results.append(stored(tmp_path / f"{number}.nc", {"compile.knowledge": str(mine)}))
     found = compare(*results)
-    assert [row.key for row in found.inputs] == ["compile.knowledge (the calibration)"]
+    assert [row.key for row in found.inputs] == ["compile.knowledge (the file)"]
     assert {row.name for row in found.outputs if row.differs} & {"weight", "alpha"}
 
 
