@@ -10,7 +10,11 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LARGEST = 400 * 1024  # bytes
-HOLDS = {"calibration": (5, 12), "first_run": (8, 15), "validation": (4, 15)}  # pictures and asserts, at least
+HOLDS = {
+    "calibration": (5, 12),
+    "first_run": (8, 15),
+    "validation": (4, 15),
+}  # pictures and asserts, at least
 SLOW = {"calibration", "first_run", "validation"}  # half a minute and more
 PRIVATE = re.compile(r"/(home|Users|root|tmp|work|var|private)/|[A-Z]:\\\\|object at 0x|\d+it/s")
 

@@ -111,7 +111,9 @@ def test_a_bistable_and_an_oscillating_machine_are_told():
 
 def test_too_few_readings_are_refused(exact):
     _, chain, data = exact
-    cut = {name: getattr(data, name)[:3] for name in ("of_weights", "alpha", "beta", "drive", "rest", "number")}
+    cut = {
+        name: getattr(data, name)[:3] for name in ("of_weights", "alpha", "beta", "drive", "rest", "number")
+    }
     with pytest.raises(PhysicsError, match="read-outs cannot tell"):
         fit_closed(chain, replace(data, **cut))
 
