@@ -66,16 +66,6 @@ class ClosedLoop(Table):
         return self
 
 
-class Transients(Table):
-    """Recorded transients of every channel.
-
-    Attributes:
-        trials: solves of each.
-    """
-
-    trials: int = Field(default=400, ge=20, le=10_000)
-
-
 class Calibration(Table):
     """A validated scenario of kind "calibration"; all numbers are SI floats.
 
@@ -87,7 +77,6 @@ class Calibration(Table):
         beta: gain about which the experiments are made; they go from a third to four thirds of it.
         open: the first stage.
         closed: the second; without it the first alone.
-        transients: fitted beside them.
         open_loop: a calibration whose first stage is taken over, instead of a stage of its own.
         record: experiments as an earlier calibration has kept them; without it they are made.
         hours_later: between the experiments that are fitted and those that are held out.
@@ -105,7 +94,6 @@ class Calibration(Table):
     beta: float = Field(default=20.0, gt=0.0, le=1000.0)
     open: OpenLoop = OpenLoop()
     closed: ClosedLoop | None = None
-    transients: Transients | None = None
     open_loop: Annotated[str | None, BeforeValidator(_file)] = None
     record: Annotated[str | None, BeforeValidator(_file)] = None
     hours_later: float = Field(default=0.0, ge=0.0, le=1e5)
