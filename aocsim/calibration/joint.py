@@ -29,7 +29,7 @@ from aocsim.parallel import one_blas_thread
 Array = NDArray[np.float64]
 
 UNSEEN = 1e-12
-MOST_STEPS = 30
+MOST_STEPS = 200
 WEIGHINGS = 3
 LEAST = 1e-12  # V: rounding, where there is neither noise nor misfit
 HALVINGS = 20
