@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from aocsim.errors import InputError, validate
-from aocsim.scenarios.schema import SI, Solve, Table, choices, quantity
+from aocsim.scenarios.schema import Solve, Stored, Table, choices, quantity
 from aocsim.spec import Text
 
 
@@ -66,7 +64,7 @@ class ClosedLoop(Table):
         return self
 
 
-class Calibration(Table):
+class Calibration(Stored):
     """A validated scenario of kind "calibration"; all numbers are SI floats.
 
     Attributes:
@@ -112,20 +110,3 @@ class Calibration(Table):
         """Files that are given by their paths, by key."""
         given = {"open_loop": self.open_loop, "record": self.record}
         return {key: path for key, path in given.items() if path is not None}
-
-    def to_json(self) -> str:
-        """The whole scenario, defaults included, as one line of JSON that `from_json` reads back."""
-        return self.model_dump_json(by_alias=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Calibration:
-        """A scenario that `to_json` has written.
-
-        Raises:
-            InputError: not such a text.
-        """
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"is not a stored scenario: {error}") from error
-        return validate(cls, data, context=SI)

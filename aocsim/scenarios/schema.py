@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
@@ -96,6 +96,27 @@ class Table(BaseModel):
     """A table of a scenario: nothing unknown, nothing converted, nothing infinite."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Stored(Table):
+    """A whole scenario, which a result keeps as text."""
+
+    def to_json(self) -> str:
+        """The whole scenario, defaults included, as one line of JSON that `from_json` reads back."""
+        return self.model_dump_json(by_alias=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """A scenario that `to_json` has written.
+
+        Raises:
+            InputError: not such a text.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"is not a stored scenario: {error}") from error
+        return validate(cls, data, context=SI)
 
 
 class Diffusion(Table):
@@ -244,7 +265,7 @@ class Record(Table):
     diagnosis: bool = True
 
 
-class Scenario(Table):
+class Scenario(Stored):
     """A validated scenario of kind "sample"; all numbers are SI floats.
 
     Attributes:
@@ -280,20 +301,3 @@ class Scenario(Table):
         """Files that are given by their paths, by key."""
         calibration = self.compile.calibration
         return {} if calibration is None else {"compile.knowledge": calibration}
-
-    def to_json(self) -> str:
-        """The whole scenario, defaults included, as one line of JSON that `from_json` reads back."""
-        return self.model_dump_json(by_alias=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Scenario:
-        """A scenario that `to_json` has written.
-
-        Raises:
-            InputError: not such a text.
-        """
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"is not a stored scenario: {error}") from error
-        return validate(cls, data, context=SI)
