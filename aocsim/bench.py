@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -249,10 +249,16 @@ def with_samples(machine: Machine, samples: int) -> Machine:
     return replace(machine, digitiser=replace(machine.digitiser, samples=samples))
 
 
-@lru_cache(maxsize=64)  # sessions ask for few plans again and again
+_plans: WeakKeyDictionary[Machine, dict[tuple[int, float, bool], Schedule]] = WeakKeyDictionary()
+
+
 def _plan(machine: Machine, trials: int, spacing: float, load: bool) -> Schedule:
-    """Timeline of one condition."""
-    return schedule(machine, steps=1, trials=trials, trial_spacing=spacing, load_weights=load)
+    """Timeline of one condition; sessions ask for few of them again and again."""
+    known = _plans.setdefault(machine, {})
+    key = (trials, spacing, load)
+    if key not in known:
+        known[key] = schedule(machine, steps=1, trials=trials, trial_spacing=spacing, load_weights=load)
+    return known[key]
 
 
 def _taken(plan: Schedule, conditions: int) -> float:

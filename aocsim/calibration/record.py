@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -253,23 +253,17 @@ FEW_AT_THE_END = 0.05  # of a channel's read-outs: more, this close to the large
 CLOSE_TO_THE_END = 0.005  # of the channel's range
 
 
-def refuse_dead_or_clipped(record: Record, live: NDArray[np.bool_] | None = None) -> None:
+def refuse_dead_or_clipped(record: Record) -> None:
     """Refuse a sweep in which an output does not move, or stands at an end of its range.
-
-    Args:
-        record: the experiments.
-        live: unused inputs have outputs all the same; None looks at all.
 
     Raises:
         InputError: names the channel.
     """
-    sweep = cast("Sequence[Taken]", record.stage("sweep"))
+    sweep = record.stage("sweep")
     if not sweep:
         return
     read = np.concatenate([one.mean for one in sweep])
     for channel in range(record.facts.channels):
-        if live is not None and not live[channel]:
-            continue
         volts = read[:, channel]
         low, high = float(volts.min()), float(volts.max())
         if high - low <= 1e-9 * max(1.0, abs(high)):

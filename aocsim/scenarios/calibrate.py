@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.bench import SimulatedBench
-from aocsim.calibration.chain import NAMES, Chain
+from aocsim.calibration.chain import LAW, NAMES, Chain
 from aocsim.calibration.closed import ClosedFit, Electronics, Experiments, at_rest, fit_closed, rests
 from aocsim.calibration.experiments import Block, closed, dedicated, sweep
 from aocsim.calibration.joint import Fitted, fit_together
@@ -236,6 +237,8 @@ def _claim(kept: Path, setup: Setup) -> None:
     text = json.dumps(decides, sort_keys=True, default=dict)
     digest = hashlib.sha256(text.encode()).hexdigest()
     path = kept / MARKER
+    if kept.exists() and not path.exists() and (not kept.is_dir() or any(kept.iterdir())):
+        raise InputError("is there, and not of a calibration: take another --out, or move it away", file=kept)
     if path.exists():
         try:
             found = json.loads(path.read_text(encoding="utf-8")).get("sha256")
@@ -249,6 +252,16 @@ def _claim(kept: Path, setup: Setup) -> None:
         return
     kept.mkdir(parents=True, exist_ok=True)
     write_json(path, {"sha256": digest})
+
+
+def forget(kept: Path) -> None:
+    """Remove finished blocks and their folder; whatever else lies in it stays."""
+    if not (kept / MARKER).is_file():
+        return
+    for path in (*kept.glob("*.npz"), kept / MARKER):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # somebody has put something else there
+        kept.rmdir()
 
 
 def execute(setup: Setup, record: Record) -> Found:
@@ -268,15 +281,16 @@ def execute(setup: Setup, record: Record) -> Found:
     errors: Errors | None = None
     if setup.first is None:
         refuse_dead_or_clipped(record)
+        _refuse_missing(setup, record)
         kept, held = _parted(record.stage(*OPEN_STAGES), "sweep", scenario.open.held_out)
         first, live = first_chain({one.block.name: one for one in kept}, top)
         fitted = fit_together(kept, first, live, top)
         errors = _open_errors(held, first, fitted.chain, top, nominal)
     else:
         fitted, live = taken_over(setup.first)
-    loops = record.stage("closed")
-    if scenario.closed is None or not loops:
+    if scenario.closed is None:
         return Found(record, fitted, live, errors)
+    loops = record.stage("closed")
     kept, held = _parted(loops, "closed", scenario.closed.held_out)
     seen, unseen = at_rest(kept, top), at_rest(held, top)
     found = fit_closed(fitted.chain, seen, fitted.covariance)
@@ -292,6 +306,28 @@ def taken_over(sheet: Sheet) -> tuple[Fitted, NDArray[np.bool_]]:
     covariance = sheet.correlation * np.outer(error, error)
     live = np.asarray(sheet.chain.row.any(axis=0))
     return Fitted(sheet.chain, covariance, identified, np.empty(0), {}, 0), live
+
+
+def _refuse_missing(setup: Setup, record: Record) -> None:
+    """Refuse a record without one of the dedicated experiments."""
+    there = {one.block.name for one in record.taken}
+    wanted = dedicated(record.facts, setup.scenario.beta, trials=1)
+    missing = [block.name for block in wanted if block.stage != "uniform" and block.name not in there]
+    if missing:
+        raise InputError(
+            f"too few experiments: {len(missing)} of the dedicated ones are missing, such as {missing[0]}",
+            file=setup.scenario.record,
+            key="name",
+        )
+    for sign in ("plus", "minus"):
+        levels = sum(name.startswith(f"uniform_{sign}_") for name in there)
+        if levels <= LAW:
+            raise InputError(
+                f"too few experiments: {levels} grey levels of uniform_{sign}_* cannot tell the columns' law",
+                file=setup.scenario.record,
+                key="name",
+                allowed=f"more than {LAW}",
+            )
 
 
 def _parted(taken: list[Taken], stage: str, count: int) -> tuple[list[Taken], list[Taken]]:

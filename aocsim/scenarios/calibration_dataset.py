@@ -69,7 +69,8 @@ def calibration_dataset(
 
 def _truth(setup: Setup, found: Found) -> Variables:
     """What the parameters are, where the machine that was measured is the simulated one."""
-    if found.record.machine != setup.label:
+    # the truth is that of the sheets' own temperature
+    if found.record.machine != setup.label or setup.scenario.temperature is not None:
         return {}
     from aocsim.calibration.truth import chain_of
     from aocsim.twin import measurement_of
@@ -154,7 +155,7 @@ def notes_of(setup: Setup, found: Found) -> list[str]:
     """What a reader has to know to judge the calibration."""
     out = []
     if setup.record is not None:
-        out.append("the experiments come from a file, no machine was asked")
+        out.append(f"the experiments come from a file, of {found.record.machine}; no machine was asked")
     if setup.scenario.hours_later:
         out.append(f"what was held out was measured {setup.scenario.hours_later:g} h after the rest")
     dead = np.flatnonzero(~found.live).tolist()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aocsim.spec import MachineSpec
 
 RESULT, SUMMARY = "result.nc", "summary.json"
-EXPERIMENTS = "experiments"
+EXPERIMENTS = "unfinished_experiments"
 """Folder of what a calibration has measured so far: one that is started again goes on from there."""
 
 Beside = Callable[[Path], object]
@@ -102,8 +102,10 @@ def run_loaded(scenario: Study, source: Library, out: Path | None, progress: boo
         _write(outcome, scratch())
         spooled = (scratch() / SPOOL).exists()
         shutil.rmtree(scratch() / SPOOL, ignore_errors=True)
-    # what was kept on the way is in the result now
-    shutil.rmtree(out / EXPERIMENTS, ignore_errors=True)
+    if isinstance(scenario, Calibration):
+        from aocsim.scenarios.calibrate import forget
+
+        forget(out / EXPERIMENTS)  # what was kept on the way is in the result now
     return replace(outcome, data=read_from(outcome.data, out / RESULT, SPOOLED)) if spooled else outcome
 
 

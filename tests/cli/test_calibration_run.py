@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ import xarray
 
 import aocsim.twin
 from aocsim.calibration.chain import NAMES
-from aocsim.calibration.record import read_record
+from aocsim.calibration.record import read_record, write_record
 from aocsim.errors import InputError, PhysicsError
 from aocsim.library import Library
 from aocsim.record import read_result
@@ -114,7 +116,7 @@ def test_both_stages_come_out_with_errors_ranges_and_figures(whole: Path) -> Non
     assert data.attrs["seen_drive_v"] > 0 and 0.3 < data.attrs["seen_alpha_max"] <= 0.9
     for name in ("errors.png", "parameters.png", "residuals.png", "experiments.nc", "twin.yaml"):
         assert (whole / name).stat().st_size > 1000, name
-    assert not (whole / "experiments").exists()
+    assert not (whole / "unfinished_experiments").exists()
 
 
 def test_the_public_format_predicts_what_the_sheet_does(whole: Path) -> None:
@@ -176,12 +178,12 @@ def test_what_was_measured_survives_an_interrupt_and_a_kill(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     for _ in range(3000):
-        if len(list(out.glob("experiments/*.npz"))) > 8:
+        if len(list(out.glob("unfinished_experiments/*.npz"))) > 8:
             break
         time.sleep(0.02)
     process.send_signal(how)
     process.communicate()
-    kept = {path: path.stat().st_mtime_ns for path in out.glob("experiments/*.npz")}
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("unfinished_experiments/*.npz")}
     assert len(kept) > 8 and not (out / "result.nc").exists()
     # another machine does not go on with them
     assert "of another calibration" in refused(command(library, out, "serial=32"))
@@ -197,11 +199,11 @@ def test_a_sheet_is_repeated_from_itself(whole: Path) -> None:
     assert "identical, bit for bit" in found.stdout
 
 
-def changed_record(whole: Path, path: Path, change: object) -> Path:
+def changed_record(whole: Path, path: Path, change: Callable[[xarray.Dataset], object]) -> Path:
     """A copy of the experiments with something changed."""
     with xarray.open_dataset(whole / "experiments.nc") as data:
         loaded = data.load()
-    change(loaded)  # type: ignore[operator]
+    change(loaded)
     loaded.to_netcdf(path)
     return path
 
@@ -234,7 +236,7 @@ def saturated(data: xarray.Dataset) -> None:
     ],
 )
 def test_bad_experiments_are_refused_by_name(
-    whole: Path, library: Path, tmp_path: Path, change: object, message: str
+    whole: Path, library: Path, tmp_path: Path, change: Callable[[xarray.Dataset], object], message: str
 ) -> None:
     path = changed_record(whole, tmp_path / "experiments.nc", change)
     with pytest.raises(InputError, match=message):
@@ -286,3 +288,34 @@ def test_the_second_stage_takes_over_the_first_of_another(whole: Path, library: 
     np.testing.assert_allclose(one["alpha_gain"], other["alpha_gain"], rtol=0, atol=0.01)
     assert read_record(tmp_path / "out" / "experiments.nc").stage("sweep", "single") == []
     assert other.sizes["closed_held_out"] == one.sizes["closed_held_out"]
+
+
+@pytest.mark.parametrize("folder", ["experiments", "unfinished_experiments"])
+def test_a_folder_of_the_users_own_stays(whole: Path, library: Path, tmp_path: Path, folder: str) -> None:
+    """Beside a run of either kind; where a calibration would keep its own, it is refused."""
+    mine = tmp_path / "out" / folder / "mine.npz"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"a year of work")
+    if folder == "unfinished_experiments":
+        with pytest.raises(InputError, match="is there, and not of a calibration"):
+            inside(library, tmp_path / "out")
+    inside(library, tmp_path / "out", f"record={whole / 'experiments.nc'}")
+    small = {"samples": 1, "trials": 1, "diffusion.steps": 4, "compile.trims": "none", "solve.threads": 1}
+    (tmp_path / "out" / "result.nc").unlink()
+    run_scenario("heart", overrides=small | {"compile.operating_point_trim": 0}, out=tmp_path / "out")
+    assert mine.read_bytes() == b"a year of work"
+
+
+def test_a_record_without_a_stage_is_refused(whole: Path, library: Path, tmp_path: Path) -> None:
+    """Not half of a calibration without a word."""
+    record = read_record(whole / "experiments.nc")
+    for left_out, message in (
+        ("closed", "too few experiments: 0 sets of random weights"),
+        ("offset", "dedicated ones are missing, such as offset"),
+        ("uniform", "0 grey levels of uniform_plus"),
+    ):
+        path = tmp_path / f"without_{left_out}.nc"
+        write_record(replace(record, taken=tuple(t for t in record.taken if t.block.stage != left_out)), path)
+        with pytest.raises(InputError, match=message):
+            inside(library, tmp_path / "out", f"record={path}")
+    assert not (tmp_path / "out").exists()

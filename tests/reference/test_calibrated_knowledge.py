@@ -187,19 +187,28 @@ def calibrated(spec, serial, path, *, matrices=12, loops=60, trials=10):
     return path
 
 
-@pytest.mark.slow
-def test_a_calibrated_machine_runs_the_heart(tmp_path):
-    """aoc48, serial 4, with noise: nobody looks inside, and the samples come out as they should.
-
-    The twin's form knows no structure of single pixels, 2.5 % rms on this machine, which keeps it from predicting the
-    fixed points to 1 %: with the machine's own laws in the twin's form it does no better.
-    """
-    path = calibrated(Library.open().machine("aoc48"), 4, tmp_path / "sheet.nc")
+@pytest.fixture(scope="module")
+def heart(tmp_path_factory):
+    """Summary of the heart on aoc48, serial 4, with noise, compiled for what a calibration has found of it."""
+    path = calibrated(Library.open().machine("aoc48"), 4, tmp_path_factory.mktemp("heart") / "sheet.nc")
     data = run_scenario("heart", overrides={"serial": 4, "samples": 64, "compile.knowledge": str(path)})
-    summary = json.loads(data.attrs["summary"])
-    assert summary["nrmse_step_ideal_mean"] <= 1e-2
-    assert summary["rms_shift"] <= 0.1
-    assert summary["nrmse_step_twin_mean"] <= 1.5e-2
+    return json.loads(data.attrs["summary"])
+
+
+@pytest.mark.slow
+def test_a_calibrated_machine_runs_the_heart(heart):
+    """Nobody looks inside, and the samples come out as they should."""
+    assert heart["nrmse_step_ideal_mean"] <= 1e-2
+    assert heart["rms_shift"] <= 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(
+    strict=True, reason="the twin's form knows no structure of single pixels, 2.5 % rms: 0.012"
+)
+def test_the_calibrated_twin_predicts_the_steps_to_a_per_cent(heart):
+    """With the machine's own laws in the twin's form it does no better."""
+    assert heart["nrmse_step_twin_mean"] <= 1e-2
 
 
 @pytest.mark.slow
