@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from aocsim.calibration.chain import LAW, LIGHT, PAIR, SIGNS, Chain
+from aocsim.calibration.chain import LAW, LIGHT, PAIR, SIGNS, SLOPE, SWING, Chain
 from aocsim.calibration.experiments import NEIGHBOURS
 from aocsim.calibration.measure import Taken
 from aocsim.errors import NoConvergenceError, PhysicsError
@@ -95,11 +95,13 @@ def _law(sent: Array, volts: Array, live: NDArray[np.bool_]) -> Array:
             out.append((each - gain[:, None] * shape[arm]) / size)
         return np.concatenate(out).ravel()
 
-    lowest = np.array([1e-3, -5.0, 0.5, -1.0, *[-np.inf] * 4])
+    # no power of an emitter's law alone outweighs its slope within the pair's swing: noise must not find one that does
+    reach = np.tile([SLOPE / (3 * SWING**2), SLOPE / (2 * SWING)], 2)
+    lowest = np.array([1e-3, -5.0, 0.5, -1.0, *-reach])
     found = least_squares(
         residual,
         FIRST,
-        bounds=(lowest, [1e3, 5.0, 50.0, 1.0, *[np.inf] * 4]),
+        bounds=(lowest, [1e3, 5.0, 50.0, 1.0, *reach]),
         x_scale=SCALE,
         xtol=1e-14,
         ftol=1e-14,

@@ -148,6 +148,16 @@ def test_a_machine_without_light_is_refused():
         first_chain({t.block.name: t for t in taken}, facts.grey_levels)
 
 
+def test_noise_finds_no_emitter_whose_cubic_outweighs_its_slope(machine_of):
+    """Two trials of single inputs on eight channels: the pair and the emitters bend the same light alike."""
+    bench = SimulatedBench(machine_of("aoc48", serial=1, channels=8), seed=8)
+    facts = bench.capabilities
+    taken = take(dedicated(facts, 20.0, trials=2, levels=5), lambda name, clock: bench)
+    chain, _ = first_chain({t.block.name: t for t in taken}, facts.grey_levels)
+    assert np.all(np.abs(chain.light[:, 0]) * 3 * SWING**2 <= SLOPE * (1 + 1e-9))
+    assert np.all(np.abs(chain.light[:, 1]) * 2 * SWING <= SLOPE * (1 + 1e-9))
+
+
 def typical(name, clock):
     bench = SimulatedBench(
         Machine.build(Library.open().machine("aoc48"), serial=4), seed=2, name=f"calibrate.{name}"
