@@ -104,11 +104,14 @@ def compare(path_a: Path, path_b: Path) -> Comparison:
         path_b: another one.
 
     Raises:
-        InputError: a file that is no result.
+        InputError: a file that is no result, or a calibration.
     """
     stored = []
     for path in (path_a, path_b):
         stored.append(Stored(read_result(path), read_inputs(path)))
+        if stored[-1].data.attrs["kind"] == "calibration":
+            problem = "is a calibration, whose parameters have errors of their own: aocsim diff compares two"
+            raise InputError(problem, file=path, key="kind")
     a, b = stored
     for path, one in zip((path_a, path_b), stored, strict=True):
         try:

@@ -158,6 +158,11 @@ def test_a_sheet_from_experiments_on_file_is_repeated_without_the_file(
         assert rerun(tmp_path / key / "result.nc").identical
 
 
+def test_compare_points_to_diff(whole: Path) -> None:
+    result = str(whole / "result.nc")
+    assert "aocsim diff" in refused([sys.executable, "-m", "aocsim", "compare", result, result])
+
+
 def test_a_sheet_is_not_written_over(whole: Path, library: Path) -> None:
     before = (whole / "result.nc").read_bytes()
     assert "a calibration is there, and stays" in refused(command(library, whole))
