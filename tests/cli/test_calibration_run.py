@@ -23,6 +23,7 @@ from aocsim.errors import InputError, PhysicsError
 from aocsim.library import Library
 from aocsim.record import read_result
 from aocsim.repeat import rerun
+from aocsim.scenarios.calibrate import forget
 from aocsim.scenarios.load import parse_assignment
 from aocsim.scenarios.run import run_scenario
 
@@ -183,12 +184,12 @@ def test_what_was_measured_survives_an_interrupt_and_a_kill(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     for _ in range(3000):
-        if len(list(out.glob("unfinished_experiments/*.npz"))) > 8:
+        if len(list(out.glob("unfinished_experiments/[!.]*.npz"))) > 8:
             break
         time.sleep(0.02)
     process.send_signal(how)
     process.communicate()
-    kept = {path: path.stat().st_mtime_ns for path in out.glob("unfinished_experiments/*.npz")}
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("unfinished_experiments/[!.]*.npz")}
     assert len(kept) > 8 and not (out / "result.nc").exists()
     # another machine does not go on with them
     assert "of another calibration" in refused(command(library, out, "serial=32"))
@@ -295,15 +296,26 @@ def test_the_second_stage_takes_over_the_first_of_another(whole: Path, library: 
     assert other.sizes["closed_held_out"] == one.sizes["closed_held_out"]
 
 
+def mine_in(folder: Path) -> Path:
+    """A file of the user's own."""
+    folder.mkdir(parents=True)
+    (folder / "mine.npz").write_bytes(b"a year of work")
+    return folder / "mine.npz"
+
+
+def test_a_folder_of_the_users_own_is_not_taken_for_experiments(library: Path, tmp_path: Path) -> None:
+    mine = mine_in(tmp_path / "out" / "unfinished_experiments")
+    with pytest.raises(InputError, match="is there, and not of a calibration"):
+        inside(library, tmp_path / "out")
+    forget(mine.parent)
+    assert mine.read_bytes() == b"a year of work"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["experiments", "unfinished_experiments"])
 def test_a_folder_of_the_users_own_stays(whole: Path, library: Path, tmp_path: Path, folder: str) -> None:
-    """Beside a run of either kind; where a calibration would keep its own, it is refused."""
-    mine = tmp_path / "out" / folder / "mine.npz"
-    mine.parent.mkdir(parents=True)
-    mine.write_bytes(b"a year of work")
-    if folder == "unfinished_experiments":
-        with pytest.raises(InputError, match="is there, and not of a calibration"):
-            inside(library, tmp_path / "out")
+    """Beside a run of either kind."""
+    mine = mine_in(tmp_path / "out" / folder)
     inside(library, tmp_path / "out", f"record={whole / 'experiments.nc'}")
     small = {"samples": 1, "trials": 1, "diffusion.steps": 4, "compile.trims": "none", "solve.threads": 1}
     (tmp_path / "out" / "result.nc").unlink()

@@ -109,6 +109,7 @@ def test_dead_inputs_are_those_of_the_sheet(typical, tmp_path):
     assert set(machine.optics.dead) == {5, 40} | set(sheet.dead)
 
 
+@pytest.mark.slow
 def test_a_result_is_repeated_without_the_calibrations_file(typical, tmp_path, monkeypatch):
     """A relative path begins at the current folder; the sheet goes with the result, and comes back out of it."""
     mine = tmp_path / "mine.nc"
