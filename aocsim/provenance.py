@@ -88,7 +88,7 @@ def _simd() -> str:
 
 
 def _processor() -> str:
-    from llvmlite import binding  # type: ignore[import-untyped]
+    from llvmlite import binding
 
     return str(binding.get_host_cpu_name())
 

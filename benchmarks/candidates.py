@@ -13,8 +13,8 @@ Array = NDArray[np.float64]
 Run = Callable[[float], Array]
 """From the tolerance, or the step in s, to voltages (trajectories, 90, n)."""
 
-TOLERANCES = tuple(float(f"{m}e-{e}") for e in range(4, 9) for m in (10, 3))
-"""Half decades from 1e-3 to 3e-8, the loosest first: relative, and absolute in V."""
+TOLERANCES = tuple(float(f"{m}e-{e}") for e in range(4, 9) for m in (10, 5, 2))
+"""Three a decade from 1e-3 to 2e-8, the loosest first: relative, and absolute in V."""
 
 INTERVAL = 1 / 4.6875e6  # s
 STEPS = tuple(INTERVAL / k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128))

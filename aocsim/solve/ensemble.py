@@ -19,19 +19,17 @@ from numpy.typing import NDArray
 from aocsim.loop import Loop
 from aocsim.parallel import one_blas_thread
 from aocsim.solve import exponential, tsit5
-from aocsim.solve.exponential import HALVINGS, Grid, grid_of
 from aocsim.solve.flat import Flat, flatten, from_blocks, to_blocks
 from aocsim.solve.kernels import work_for
 from aocsim.solve.outcome import EVALUATIONS, MOST_STEPS, PAUSED, STATUS, WRITTEN, require_reached
-from aocsim.solve.relaxation import PhiTable, decay
+from aocsim.solve.relaxation import decay
 from aocsim.solve.rest import Watch
 
 Array = NDArray[Any]
 
 ROWS = 64  # solves of a block with common matrices
-OWN_ROWS = 16  # with matrices of their own, which have to stay in the cache
+OWN_ROWS = 32  # with matrices of their own, which have to stay in the cache
 VALUES = 16_384  # floating-point numbers of one state of a block, at most, for more than one pole
-EQUAL = 1e-9  # relative difference of intervals that still are one tick
 FIRST_STEP = 0.1  # of the fastest pole's time constant
 GROWTH = 4  # of the exponential method's steps on the way to a record's end, once a loop comes to rest
 LAW = 10  # multiplications of a stage that acts on each channel by itself
@@ -79,7 +77,7 @@ def integrate_ensemble(
         loop: whose stages may carry a leading axis of length `solves`.
         state: (solves, N) V at times[0].
         drive: (solves, n) V.
-        times: increasing instants, s; "Exponential" is fastest where they are equidistant.
+        times: increasing instants, s.
         method: "Tsit5" or "Exponential".
         rtol: relative tolerance.
         atol: absolute tolerance, V.
@@ -216,63 +214,28 @@ def _exponential(
     most_steps: int,
 ) -> _Advance:
     real = flat.rates.dtype
-    linear = decay(loop)
-    fastest = float(flat.rates[0].max())
-    runs = []
-    tables: dict[tuple[float, int], tuple[Grid, Array]] = {}
-    for begin, intervals in equidistant(times):
-        interval = float(times[begin + intervals] - times[begin]) / intervals
-        if (interval, intervals) not in tables:
-            grid = grid_of(interval, intervals, fastest)
-            tables[interval, intervals] = grid, PhiTable.of(linear, grid.steps).values.astype(real)
-        runs.append((begin, intervals, *tables[interval, intervals]))
-    rates = linear.astype(real)
+    linear = decay(loop).astype(real)
+    first_step = min(FIRST_STEP / loop.fastest_rate, times[-1] - times[0])
 
     def advance(block: slice, out: Array, watch: Watch | None) -> tuple[Array, NDArray[np.int64]]:
         y = to_blocks(state[block].astype(real), loop.channels)
         u = np.ascontiguousarray(drive[block], dtype=real)
-        counts, progress = np.zeros(6, dtype=np.int64), np.zeros(3, dtype=np.int64)
+        counts, progress = np.zeros(6, dtype=np.int64), np.zeros(4)
+        slopes, largest = np.zeros((6, *y.shape), dtype=real), np.zeros(len(y))
         work = work_for(flat, len(u))
-        wanted = FIRST_STEP / loop.fastest_rate  # s
-        out[:, 0] = from_blocks(y)[:, : out.shape[2]]
-        for begin, intervals, grid, values in runs:
-            part = out[:, begin : begin + intervals + 1]
-            whole = np.empty(part.shape, dtype=real) if len(runs) > 1 else part
-            unit = grid.tick / 2**HALVINGS  # s
-            length = np.array([wanted / grid.tick * 2**HALVINGS])
-            slopes, largest = np.zeros((6, *y.shape), dtype=real), np.zeros(len(y))
-            counts[WRITTEN] = 0
-            while True:
-                look, patience, later = watch.when if watch else (0.0, 0, 0.0)
-                exponential.integrate_block(
-                    flat, block.start, y, u, grid.ticks, grid.stride, rates, values, grid.levels, grid.inner,
-                    rtol, atol, most_steps, look, patience, later, work, whole, counts, progress, length, slopes,
-                    largest,
-                )  # fmt: skip
-                at, end = times[begin] + progress[0] * unit, from_blocks(y)
-                require_reached(loop, "Exponential", counts, block.start, at, end, drive[block], most_steps)
-                if watch is None or counts[STATUS] != PAUSED:
-                    break
-                if watch.leaves(end, counts, 4 / GROWTH * (times[-1] - at) / (length[0] * unit)):
-                    if whole is not part:
-                        part[:] = whole
-                    return watch.fill(out, begin + int(counts[WRITTEN])), counts
-            if whole is not part:
-                part[:] = whole
-            wanted = length[0] * unit
-        return from_blocks(y), counts
+        while True:
+            look, patience, later = watch.when if watch else (0.0, 0, 0.0)
+            exponential.integrate_block(
+                flat, block.start, y, u, times, linear, rtol, atol, first_step, most_steps, look, patience, later,
+                work, out, counts, progress, slopes, largest,
+            )  # fmt: skip
+            end = from_blocks(y)
+            require_reached(
+                loop, "Exponential", counts, block.start, progress[0], end, drive[block], most_steps
+            )
+            if watch is None or counts[STATUS] != PAUSED:
+                return end, counts
+            if watch.leaves(end, counts, 4 / GROWTH * (times[-1] - progress[0]) / progress[1]):
+                return watch.fill(out, int(counts[WRITTEN])), counts
 
     return advance
-
-
-def equidistant(times: Array) -> list[tuple[int, int]]:
-    """Runs of equal intervals: the place each begins at, and its number of intervals."""
-    steps = np.diff(times)
-    rounding = 4 * np.spacing(np.abs(times).max(initial=0.0))
-    runs: list[tuple[int, int]] = []
-    begin = 0
-    for k in range(1, len(steps) + 1):
-        if k == len(steps) or abs(steps[k] - steps[begin]) > EQUAL * steps[begin] + rounding:
-            runs.append((begin, k - begin))
-            begin = k
-    return runs

@@ -14,15 +14,12 @@ With :math:`\lambda` and N of `aocsim.solve.relaxation`, for the nodes
 The error estimate :math:`h [4 \varphi_3 - \varphi_2](h\lambda) [N(z(t + h)) - N(c)]` costs no further evaluation,
 since the next step begins with it (P. Whalen, M. Brio and J. V. Moloney, J. Comput. Phys. 280, 579 (2015)). Filters
 follow their inputs, which are interpolated by parabolas, within each stage. Neither spread alpha nor fast poles limit
-the step.
-
-Steps are multiples of the output's interval, the tick, or a tick halved again and again, so that the functions of a
-whole ensemble come from one table.
+the step. Instants of output lie anywhere within steps.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from typing import Any
 
 import numpy as np
@@ -53,59 +50,14 @@ from aocsim.solve.outcome import (
     WORST,
     WRITTEN,
 )
+from aocsim.solve.relaxation import weights
 
 Array = NDArray[Any]
 
-HALVINGS = 26
-TICK = 8.0  # time constants of the fastest node, at most
-LONGEST = 4096  # ticks in a step, at most
 SAFETY = 0.9
 LARGEST_GROWTH = 6.0
+FIRST_GROWTH = 100.0  # of the very first step, which is a guess
 LEAST_SHRINKAGE = 0.2
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """All step lengths of a record, and where the functions of L for them stand in a table.
-
-    Attributes:
-        tick: s; instants of output are multiples of `stride` ticks.
-        ticks: length of the record.
-        stride: ticks between outputs.
-        levels: (levels, 3) length in units of tick/2^HALVINGS, rising; place of the step in the table, and of its half.
-        inner: place in the table of one interval of output; those of its multiples follow.
-        steps: (places,) s, what the table is made for.
-    """
-
-    tick: float
-    ticks: int
-    stride: int
-    levels: NDArray[np.int64]
-    inner: int
-    steps: Array
-
-
-def grid_of(interval: float, intervals: int, fastest: float) -> Grid:
-    """The grid for a number of equal intervals of output.
-
-    Args:
-        interval: s.
-        intervals: how many.
-        fastest: 1/s, largest rate of a node's pole; a tick is no longer than a few of its times.
-    """
-    stride = 1 << int(np.ceil(np.log2(max(interval * fastest / TICK, 1.0))))
-    tick, ticks = interval / stride, intervals * stride
-    base = 2.0 ** np.arange(0, 13)
-    multiples = np.unique(np.concatenate([base, 1.5 * base[1:]])).astype(int)
-    multiples = multiples[multiples <= min(ticks, LONGEST)]
-    lengths = np.concatenate([2 ** np.arange(1, HALVINGS), multiples * 2**HALVINGS]).astype(np.int64)
-    places = np.unique(np.concatenate([lengths, lengths // 2]))
-    levels = np.stack(
-        [lengths, np.searchsorted(places, lengths), np.searchsorted(places, lengths // 2)], axis=1
-    )
-    inner = stride * np.arange(1, (int(multiples[-1]) - 1) // stride + 1) * 2**HALVINGS
-    steps = np.concatenate([places, inner]) * (tick / 2**HALVINGS)
-    return Grid(tick, ticks, stride, levels.astype(np.int64), len(places), steps)
 
 
 @compiled
@@ -196,21 +148,10 @@ def _error(
 
 
 @compiled
-def _level_for(grid: NDArray[np.int64], length: float, position: int, remaining: int, stride: int) -> int:
-    """The longest step not above `length` that may begin at `position` and fits; the shortest if there is none.
-
-    Steps below a tick begin at multiples of themselves, so that they meet the ticks. No step passes an instant of
-    output unless it begins at one: the table has the ways between instants alone.
-    """
-    tick = 1 << HALVINGS
-    since = position % (stride * tick)
-    for level in range(grid.shape[0] - 1, 0, -1):
-        step = grid[level, 0]
-        start = tick if step > tick else step
-        passes_none = since == 0 or since + step <= stride * tick
-        if step <= length and step <= remaining and position % start == 0 and passes_none:
-            return level
-    return 0
+def _short(step: float) -> float:
+    """The step rounded down to five binary digits: the same where round-off differs between computers."""
+    digits, exponent = math.frexp(step)
+    return math.ldexp(math.floor(digits * 32) / 32, exponent)
 
 
 @compiled
@@ -219,14 +160,11 @@ def integrate_block(
     first: int,
     start: Array,
     drive: Array,
-    ticks: int,
-    stride: int,
+    times: Array,
     linear: Array,
-    values: Array,
-    grid: NDArray[np.int64],
-    inner: int,
     rtol: float,
     atol: float,
+    first_step: float,
     most_steps: int,
     look: float,
     patience: int,
@@ -234,36 +172,30 @@ def integrate_block(
     work: Work,
     out: Array,
     counts: NDArray[np.int64],
-    progress: NDArray[np.int64],
-    wanted_length: Array,
+    progress: Array,
     slopes: Array,
     largest: Array,
 ) -> None:
-    """Integrate a block of solves over a number of ticks, all with the same steps; or go on where it paused.
+    """Integrate a block of solves, all with the same steps; or go on where it paused.
 
     Args:
         flat: the loop.
         first: index of the block's first solve among those with parameters of their own.
-        start: (poles, rows, n); holds the last state at the end.
+        start: (poles, rows, n) at times[0]; holds the last state at the end.
         drive: (rows, n) V.
-        ticks: length of the record.
-        stride: ticks between instants of output.
+        times: increasing instants, s.
         linear: (poles, n) 1/s, `decay` of the loop.
-        values: of the `PhiTable` for the steps of the grid.
-        grid: levels of the `Grid`.
-        inner: of the `Grid`.
         rtol: relative tolerance of the node voltages.
         atol: absolute tolerance, V.
+        first_step: s.
         most_steps: budget, rejected ones included.
         look: V; it pauses once no node moves faster than one alone that is as far from its rest. 0: never.
         patience: steps after which `later` takes the place of `look`.
         later: V.
         work: scratch for these rows.
-        out: (rows, ticks/stride + 1, recorded poles * n).
-        counts: (6,) evaluations, steps, rejected steps, status, worst solve, instants written of these.
-        progress: (3,) reached and length of the last step, both in units of tick/2^HALVINGS, and how the middle of
-            the next is found; kept.
-        wanted_length: (1,) of the next step, in these units; kept.
+        out: (rows, times, recorded poles * n).
+        counts: (6,) evaluations, steps, rejected steps, status, worst solve, instants written; zero at the beginning.
+        progress: (4,) time reached, next step, and step over which inputs rose, s; whether that is known; kept.
         slopes: (6, poles, rows, n) of the step: at its start, twice at the middle, at the first and at the final guess
             of the end, and the rise of the filters' inputs; kept. Zero at the beginning.
         largest: (poles,) of the filters' signals so far; kept. Zero at the beginning.
@@ -272,27 +204,39 @@ def integrate_block(
     poles, rows, n = y.shape
     recorded = out.shape[2] // n
     trial, spare = y.copy(), np.empty_like(y)
-    tick = 1 << HALVINGS
+    whole, half = np.empty((5, poles, n), y.dtype), np.empty((5, poles, n), y.dtype)
+    within, part = linear[:recorded], np.empty((4, recorded, n), y.dtype)
+    last = times[times.shape[0] - 1]
     if counts[WRITTEN] == 0:
-        progress[0], progress[1], progress[2] = 0, 1, STRAIGHT
+        progress[0], progress[1], progress[2], progress[3] = times[0], first_step, first_step, 0.0
         write_rest(y, out, 0, 1)
-        evaluate(flat, first, y, drive, work, START, linear, values[0], y, slopes, slopes[0])
+        evaluate(flat, first, y, drive, work, START, linear, whole, y, slopes, slopes[0])
         counts[EVALUATIONS] += 1
         counts[WRITTEN] = 1
     counts[STATUS] = REACHED
-    end, wanted = ticks * tick, wanted_length[0]
-    # the length over which inputs rose, and whether that is known
-    position, risen, middle_of = progress[0], progress[1], progress[2]
-    while position < end:
+    t, h, risen, known, done = progress[0], progress[1], progress[2], progress[3] > 0, counts[WRITTEN]
+    weighed = 0.0
+    while done < times.shape[0]:
         if counts[STEPS] + counts[REJECTED] >= most_steps:
             counts[STATUS] = EXHAUSTED
             break
-        level = _level_for(grid, wanted, position, end - position, stride)
-        length = grid[level, 0]
-        whole, half = values[grid[level, 1]], values[grid[level, 2]]
+        least = 10 * np.spacing(max(abs(t), last - t))
+        if h < least:
+            counts[STATUS] = TOO_SMALL
+            break
+        h = _short(h)
+        t_new = t + h
+        if t_new > last - least:
+            t_new = last
+        h = t_new - t
+        if h != weighed:
+            weights(linear, h, whole)
+            weights(linear, h / 2, half)
+            weighed = h
         if poles > 1:
-            slopes[5] *= y.dtype.type(length / risen)
-            risen = length
+            slopes[5] *= y.dtype.type(h / risen)
+            risen = h
+        middle_of = HALF if known else STRAIGHT
         _node_stage(half, y[0], slopes[0, 0], slopes[0, 0], 0.0, trial[0])
         evaluate(flat, first, trial, drive, work, middle_of, linear, half, y, slopes, slopes[1])
         _node_stage(half, y[0], slopes[0, 0], slopes[1, 0], 2.0, trial[0])
@@ -302,42 +246,37 @@ def integrate_block(
         _within(whole, y, slopes, 3, 1.0, 1, trial)
         evaluate(flat, first, trial, drive, work, END, linear, whole, y, slopes, slopes[4])
         counts[EVALUATIONS] += 4
-        rises = 1.0 if middle_of == HALF else 0.0
-        norm, worst = _error(whole, y, trial, slopes, rises, largest, rtol, atol)
+        norm, worst = _error(whole, y, trial, slopes, 1.0 if known else 0.0, largest, rtol, atol)
         counts[WORST] = worst
-        factor = LARGEST_GROWTH if norm == 0 else min(LARGEST_GROWTH, SAFETY * norm**-0.25)
         if not norm < 1:
             counts[REJECTED] += 1
-            if level == 0:
-                counts[STATUS] = TOO_SMALL if norm < np.inf else OVERFLOW
+            h *= max(LEAST_SHRINKAGE, SAFETY * norm**-0.25)
+            if not np.isfinite(norm) and h < 1e3 * least:
+                counts[STATUS] = OVERFLOW
                 break
-            wanted = max(length * max(LEAST_SHRINKAGE, factor), float(grid[0, 0]))
             continue
-        # instants of output within the step, and at its end
-        apart = stride * tick
-        at = position // apart + 1
-        while at * apart < position + length:
-            gone = at * apart - position
-            _within(values[inner + gone // apart - 1], y, slopes, 3, gone / length, recorded, spare)
-            write_rest(spare, out, at, at + 1)
-            at += 1
-        position += length
-        if position % apart == 0:
-            write_rest(trial, out, position // apart, position // apart + 1)
+        while done < times.shape[0] and times[done] < t_new:
+            weights(within, times[done] - t, part)
+            _within(part, y, slopes, 3, (times[done] - t) / h, recorded, spare)
+            write_rest(spare, out, done, done + 1)
+            done += 1
+        if done < times.shape[0] and times[done] == t_new:
+            write_rest(trial, out, done, done + 1)
+            done += 1
         y[:] = trial
         for p in range(1, poles):
             for b in range(rows):
                 for i in range(n):
                     middle = slopes[1, p, b, i] + slopes[2, p, b, i]  # twice
                     slopes[5, p, b, i] = (slopes[0, p, b, i] - 2 * middle + 3 * slopes[4, p, b, i]) / 2
-        middle_of = HALF
         slopes[0] = slopes[4]
+        t, known = t_new, True
+        growth = FIRST_GROWTH if counts[STEPS] == 0 else LARGEST_GROWTH
         counts[STEPS] += 1
-        wanted = length * factor
+        h *= growth if norm == 0 else min(growth, SAFETY * norm**-0.25)
         near = look if counts[STEPS] < patience else later
-        if near > 0 and position < end and slow(y[0], slopes[0, 0], linear[0], linear[0], near):
+        if near > 0 and done < times.shape[0] and slow(y[0], slopes[0, 0], linear[0], linear[0], near):
             counts[STATUS] = PAUSED
             break
-    progress[0], progress[1], progress[2] = position, risen, middle_of
-    counts[WRITTEN] = position // (stride * tick) + 1
-    wanted_length[0] = wanted
+    progress[0], progress[1], progress[2], progress[3] = t, h, risen, 1.0 if known else 0.0
+    counts[WRITTEN] = done

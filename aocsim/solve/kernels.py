@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from aocsim.loop import SUM
+from aocsim.solve.cubics import LANES, cubics
 from aocsim.solve.flat import OWN_MATRIX, POLE, SCALE, SHARED_MATRIX, STATE, TABLE, Flat
 
 Array = NDArray[Any]
@@ -25,8 +26,6 @@ compiled = njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract
 def law_table(x: Array, out: Array, c: Array, four: Array, place: Array, whole: NDArray[np.int32]) -> None:
     """out = gain y(s) + offset at the place s = a x + b in a cubic table y, whose end rows reach to infinity.
 
-    Rows in three passes: the last, which looks the coefficients up, is the only one without vector instructions.
-
     Args:
         x: (rows, n).
         out: (rows, n).
@@ -37,23 +36,24 @@ def law_table(x: Array, out: Array, c: Array, four: Array, place: Array, whole: 
     """
     rows, n = x.shape
     zero, last = c.dtype.type(0), c.dtype.type(c.shape[0] - 1)
+    together = n - n % LANES
+    gain, offset = four[2], four[3]
     for row in range(rows):
         for i in range(n):
             s = four[0, i] * x[row, i] + four[1, i]
             # written so that what is not a number becomes index 0
             t = s if s > zero else zero
             t = t if t < last else last
-            place[i] = s
             whole[i] = np.int32(t)
-        for i in range(n):
-            place[i] -= whole[i]
-        for i in range(n):
-            k, u = (
-                np.uint32(whole[i]),
-                place[i],
-            )  # without a sign: no wrapping of negative indices to look for
+            place[i] = s - whole[i]
+        here = out[row]
+        for i in range(0, together, LANES):
+            cubics(c, whole, place, gain, offset, here, i)
+        for i in range(together, n):
+            # without a sign: no wrapping of negative indices to look for
+            k, u = np.uint32(whole[i]), place[i]
             y = ((c[k, 3] * u + c[k, 2]) * u + c[k, 1]) * u + c[k, 0]
-            out[row, i] = four[2, i] * y + four[3, i]
+            here[i] = gain[i] * y + offset[i]
 
 
 @compiled
@@ -150,7 +150,7 @@ def evaluate(
             filters' states as given, HALF and END at the middle and the end of a step, STRAIGHT at the middle of one
             that knows no slopes.
         linear: (poles, n) 1/s of which N is the rest.
-        phi: (5, poles, n) of a `PhiTable`, for the way from the step's start to here.
+        phi: (5, poles, n), `weights` for the way from the step's start to here.
         origin: (poles, rows, n) states at the step's start.
         slopes: (6, poles, rows, n) earlier results of this step: at the start, and twice at the middle; last, for
             filters, the rise of the input over half the step by its slope at the start.
@@ -166,11 +166,10 @@ def evaluate(
                 for b in range(rows):
                     for i in range(n):
                         total[b, i] = drive[b, i]
-                for arm in flat.outputs:
-                    term = y[STATE - arm] if arm <= STATE else registers[arm]
-                    for b in range(rows):
+                    for arm in flat.outputs:
+                        term = y[STATE - arm, b] if arm <= STATE else registers[arm, b]
                         for i in range(n):
-                            total[b, i] += term[b, i]
+                            total[b, i] += term[i]
                 summed = True
             x = total
         elif source <= STATE:

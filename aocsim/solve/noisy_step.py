@@ -29,7 +29,7 @@ from aocsim.solve.draws import Draws, fill_normals
 from aocsim.solve.flat import STATE, Flat
 from aocsim.solve.kernels import START, STRAIGHT, Work, compiled, evaluate, write_rest
 from aocsim.solve.outcome import LARGEST, OVERFLOW, STATUS, WORST
-from aocsim.solve.relaxation import PhiTable, phi
+from aocsim.solve.relaxation import phi, weights
 from aocsim.solve.white import White
 
 Array = NDArray[Any]
@@ -42,7 +42,7 @@ class Weights(NamedTuple):
     """What a step of length h needs beside the functions phi.
 
     Attributes:
-        table: (5, poles, n) of a `PhiTable` for h.
+        table: (5, poles, n), `weights` for h.
         follow: the same with phi_0 = 1 for filters.
         variance: (poles, n) s, of the noise of a pole for q = 1.
         response: (filters, n) s, node's response to a filter that leaves for an input 1 V away, for coupling 1.
@@ -70,7 +70,8 @@ def weights_of(linear: Array, filters: NDArray[np.int64], step: float) -> Weight
         filters: (filters,) blocks whose way to the node is exact.
         step: h, s.
     """
-    table = PhiTable.of(linear, np.array([step])).values[0]
+    table = np.empty((5, *linear.shape))
+    weights(linear, step, table)
     follow = table.copy()
     follow[0, 1:] = 1.0
     points, gauss = np.polynomial.legendre.leggauss(NODES)

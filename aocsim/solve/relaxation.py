@@ -13,19 +13,22 @@ a polynomial: to :math:`s^k/k!` it is :math:`h^{k+1} \varphi_{k+1}(h\lambda)` af
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from math import factorial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.loop import Arm, Loop
+from aocsim.solve.kernels import compiled
 from aocsim.stages import Affine, Pole, Scale, Stage
 
 Array = NDArray[Any]
 
 SMALL = 1.0  # |x| below which the functions are summed as series
-TERMS = 18
+TERMS = 14  # even
+SERIES = np.array([1 / factorial(k + 4) for k in range(TERMS - 1, -1, -1)])
+"""Coefficients of phi_4, of the highest power first."""
 
 
 def decay(loop: Loop) -> Array:
@@ -68,47 +71,49 @@ def filters_of(loop: Loop) -> list[Pole]:
     return [step.stage for step in steps if step.block > 0 and isinstance(step.stage, Pole)]
 
 
+@compiled
+def weights(linear: Array, step: float, out: Array) -> None:
+    """Weights of states and forcing over a step: phi_0, then phi_1 to phi_4 times the step, for filters times r too.
+
+    Args:
+        linear: `decay`, (poles, n) 1/s.
+        step: s.
+        out: (5, poles, n), or without phi_4.
+    """
+    poles, n = linear.shape
+    fourth = out.shape[0] > 4
+    for p in range(poles):
+        for i in range(n):
+            x = step * float(linear[p, i])
+            scale = step if p == 0 else -x
+            if abs(x) < SMALL:
+                # downwards from the series where x is small, upwards by division where it is large
+                even, odd, square = 0.0, 0.0, x * x
+                for k in range(0, TERMS, 2):
+                    even = even * square + SERIES[k + 1]
+                    odd = odd * square + SERIES[k]
+                four = odd * x + even
+                three = 1 / 6 + x * four
+                two = 1 / 2 + x * three
+                one = 1 + x * two
+                zero = 1 + x * one
+            else:
+                zero, part = np.exp(x), 1 / x
+                one = (zero - 1) * part
+                two = (one - 1) * part
+                three = (two - 1 / 2) * part
+                four = (three - 1 / 6) * part
+            out[0, p, i] = zero
+            out[1, p, i] = scale * one
+            out[2, p, i] = scale * two
+            out[3, p, i] = scale * three
+            if fourth:
+                out[4, p, i] = scale * four
+
+
 def phi(x: Array) -> Array:
     """phi_0 to phi_4, (5, ...), of real numbers."""
     x = np.asarray(x, dtype=float)
-    near = np.abs(x) < SMALL
-    s = np.where(near, x, 0.0)
-    series, factor = np.zeros_like(s), 1.0 / np.prod(np.arange(1.0, TERMS + 5))
-    for j in range(TERMS, -1, -1):
-        series = series * s + factor
-        factor *= j + 4
-    far = np.where(near, 1.0, x)
-    # upwards by division where x is large, downwards from the series where it is small
-    values = [np.exp(x)]
-    for factorial in (1.0, 1.0, 2.0, 6.0):
-        values.append(np.expm1(far) / far if len(values) == 1 else (values[-1] - 1 / factorial) / far)
-    values[4] = np.where(near, series, values[4])
-    for k, factorial in ((3, 6.0), (2, 2.0), (1, 1.0)):
-        values[k] = np.where(near, 1 / factorial + s * values[k + 1], values[k])
-    return np.stack(values)
-
-
-@dataclass(frozen=True, eq=False)
-class PhiTable:
-    """Weights of states and forcing over steps of a grid.
-
-    Attributes:
-        values: (steps, 5, poles, n): phi_0, then phi_1 to phi_4 times the step in s, and for filters times r as well.
-    """
-
-    values: Array
-
-    @classmethod
-    def of(cls, linear: Array, steps: Array) -> PhiTable:
-        """The table.
-
-        Args:
-            linear: `decay`, (poles, n) 1/s.
-            steps: (steps,) s.
-        """
-        # a step over which a growing node overflows is never taken: its error is not finite
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = np.moveaxis(phi(steps[:, None, None] * linear), 0, 1)
-        values[:, 1:] *= steps[:, None, None, None]
-        values[:, 1:, 1:] *= -linear[1:]
-        return cls(np.ascontiguousarray(values))
+    out = np.empty((5, 1, x.size))
+    weights(x.reshape(1, -1), 1.0, out)
+    return out.reshape(5, *x.shape)

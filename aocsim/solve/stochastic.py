@@ -39,7 +39,6 @@ from aocsim.errors import PhysicsError
 from aocsim.loop import Loop
 from aocsim.parallel import one_blas_thread
 from aocsim.solve.draws import draws_for, key_schedule
-from aocsim.solve.ensemble import equidistant
 from aocsim.solve.flat import Flat, flatten, from_blocks, to_blocks
 from aocsim.solve.kernels import work_for
 from aocsim.solve.noisy_step import integrate_block, weights_of
@@ -52,6 +51,7 @@ Array = NDArray[Any]
 STREAM = "loop.white"
 ROWS = 16  # solves of a block, which begins at a multiple of this
 WHOLE = 1e-9  # relative distance of a ratio from a whole number
+EQUAL = 1e-9  # relative difference of intervals that still are equal
 
 
 def integrate_stochastic(
@@ -156,9 +156,15 @@ def integrate_stochastic(
     return out
 
 
+def _equal(steps: Array, times: Array) -> bool:
+    """Whether intervals are equal but for rounding."""
+    rounding = EQUAL * steps[0] + 4 * np.spacing(np.abs(times).max())
+    return bool(np.all(np.abs(steps - steps[0]) <= rounding))
+
+
 def _steps(times: Array, step: float) -> tuple[int, float]:
     """Steps of each interval, and their exact length, s."""
-    if len(times) < 2 or len(equidistant(times)) > 1 or not times[1] > times[0]:
+    if len(times) < 2 or not times[1] > times[0] or not _equal(np.diff(times), times):
         raise ValueError("the stochastic method needs two or more equidistant, rising instants")
     interval = float(times[-1] - times[0]) / (len(times) - 1)
     if not 0 < step < np.inf:

@@ -1,6 +1,7 @@
-"""The exponential integrator: its functions, its order, filters of any speed, its grid of steps."""
+"""The exponential integrator: its functions, its order, filters of any speed, instants of output."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 from aocsim.compose import compose
 from aocsim.law import Law
 from aocsim.loop import Arm, Loop
-from aocsim.solve import ensemble, exponential
-from aocsim.solve.exponential import grid_of
+from aocsim.solve import exponential
+from aocsim.solve.flat import flatten, from_blocks, to_blocks
 from aocsim.solve.integrators import integrate
+from aocsim.solve.kernels import work_for
+from aocsim.solve.outcome import REACHED, REJECTED, STATUS, STEPS, WRITTEN
 from aocsim.solve.piecewise import Piece, integrate_pieces
-from aocsim.solve.relaxation import PhiTable, decay, phi
+from aocsim.solve.relaxation import decay, phi, weights
 from aocsim.stages import Affine, Elementwise, Pole, Scale
 
 RATE = 2 * np.pi * 5e6  # 1/s
@@ -39,32 +42,25 @@ def exact(loop, state, drive, times, method="DOP853"):
     return integrate(loop, state, drive, times, method=method, rtol=1e-12, atol=1e-15).state
 
 
-@pytest.fixture
-def fixed_steps(monkeypatch):
-    """fixed_steps(loop, state, drive, stop, steps): states after equal steps, whatever the error."""
-
-    def run(loop, state, drive, stop, steps, every=1):
-        def one_length(interval, intervals, fastest):
-            tick = stop / steps
-            stride = round(interval / tick)
-            unit = 2**exponential.HALVINGS
-            length = np.array([unit])
-            places = np.array([unit // 2, unit])
-            inner = stride * np.arange(1, 2) * unit
-            return exponential.Grid(
-                tick,
-                intervals * stride,
-                stride,
-                np.stack([length, [1], [0]], axis=1).astype(np.int64),
-                len(places),
-                np.concatenate([places, inner]) * (tick / unit),
-            )
-
-        monkeypatch.setattr(ensemble, "grid_of", one_length)
-        times = np.linspace(0.0, stop, steps // every + 1)
-        return integrate(loop, state, drive, times, method="Exponential", rtol=1e9, atol=1e9).state
-
-    return run
+def fixed_steps(loop, state, drive, stop, steps):
+    """States (solves, N) at `stop` after equal steps, whatever the error: each ends where the record so far does."""
+    flat, y = flatten(loop), to_blocks(state.copy(), loop.channels)
+    counts, progress, slopes = np.zeros(6, dtype=np.int64), np.zeros(4), np.zeros((6, *y.shape))
+    out, largest, work = (
+        np.empty((len(state), 2, loop.channels)),
+        np.zeros(len(y)),
+        work_for(flat, len(state)),
+    )
+    for step in range(steps):
+        times = np.array([0.0, stop * (step + 1) / steps])
+        counts[WRITTEN] = min(step, 1)
+        progress[1] = stop
+        exponential.integrate_block(
+            flat, 0, y, drive, times, decay(loop), 1e9, 1e9, stop, 2 * steps, 0.0, 0, 0.0, work, out, counts,
+            progress, slopes, largest,
+        )  # fmt: skip
+    assert (counts[STEPS], counts[REJECTED], counts[STATUS]) == (steps, 0, REACHED)
+    return from_blocks(y)
 
 
 # ------------------------------------------------------------------------------------------------------ functions
@@ -78,14 +74,26 @@ def test_phi_of_fast_decay():
     assert not phi(-x)[0].any()
 
 
-def test_table_of_weights():
-    linear, steps = -np.array([[1.0, 2.0], [30.0, 1e6]]), np.array([1e-3, 0.7])
-    values = PhiTable.of(linear, steps).values
-    assert values.shape == (2, 5, 2, 2)
-    for s, p, i in itertools.product(range(2), repeat=3):
-        single = phi(steps[s] * linear[p, i])
-        single[1:] *= steps[s] * (1 if p == 0 else -linear[p, i])
-        np.testing.assert_allclose(values[s, :, p, i], single, rtol=1e-14)
+@settings(max_examples=60)
+@given(st.floats(-60.0, 3.0))
+def test_phi_is_its_integral(x):
+    """phi_k(x), the integral of exp((1 - s) x) s^(k - 1)/(k - 1)! over s from 0 to 1, by Gauss's rule."""
+    nodes, gauss = np.polynomial.legendre.leggauss(120)
+    s = (1 + nodes) / 2
+    expected = [
+        gauss / 2 @ (np.exp((1 - s) * x) * s ** (k - 1)) / math.factorial(k - 1) for k in (1, 2, 3, 4)
+    ]
+    np.testing.assert_allclose(phi(np.array(x)), [np.exp(x), *expected], rtol=1e-12)
+
+
+def test_weights_of_a_step():
+    linear, step = -np.array([[1.0, 2.0], [30.0, 1e6]]), 1e-3
+    found = np.empty((5, 2, 2))
+    weights(linear, step, found)
+    for p, i in itertools.product(range(2), repeat=2):
+        single = phi(step * linear[p, i])
+        single[1:] *= step * (1 if p == 0 else -linear[p, i])
+        np.testing.assert_allclose(found[:, p, i], single, rtol=1e-14)
 
 
 def test_decay_is_the_direct_path():
@@ -121,12 +129,12 @@ def observed_order(errors):
 
 
 @pytest.mark.parametrize("behind", [(), (Elementwise(TANH, gain_in=0.7), Scale(0.9))])
-def test_order_four_with_one_pole(fixed_steps, behind):
+def test_order_four_with_one_pole(behind):
     loop = nonlinear(behind=behind)
     state, drive = task(loop)
     fine = exact(loop, state, drive, np.array([0.0, 8 * TAU]))[:, -1]
     steps = (16, 32, 64, 128)
-    errors = [np.abs(fixed_steps(loop, state, drive, 8 * TAU, k)[:, -1] - fine).max() for k in steps]
+    errors = [np.abs(fixed_steps(loop, state, drive, 8 * TAU, k) - fine).max() for k in steps]
     assert observed_order(errors).min() > 3.6
     assert errors[-1] < 1e-6
 
@@ -135,13 +143,13 @@ def test_order_four_with_one_pole(fixed_steps, behind):
     ("poles", "largest", "order"),
     [((3.0,), 1e-5, 3.6), ((30.0,), 2e-5, 2.5), ((300.0,), 1e-5, 1.0), ((30.0, 70.0), 6e-5, 1.5)],
 )
-def test_filters_leave_small_constants(fixed_steps, poles, largest, order):
+def test_filters_leave_small_constants(poles, largest, order):
     """Order 4 where steps resolve the filters; where they do not it falls, at errors below 1e-4 V for tau/4."""
     loop = nonlinear(poles)
     state, drive = task(loop, solves=1)
     stop, steps = 8 * TAU, (32, 64, 128)
     fine = exact(loop, state, drive, np.array([0.0, stop]))[:, -1]
-    errors = [np.abs(fixed_steps(loop, state, drive, stop, k)[:, -1] - fine)[:, :4].max() for k in steps]
+    errors = [np.abs(fixed_steps(loop, state, drive, stop, k) - fine)[:, :4].max() for k in steps]
     assert errors[0] < largest
     assert np.log2(errors[0] / errors[-1]) / 2 > order
 
@@ -189,20 +197,20 @@ def test_instants_within_steps_are_as_good_as_ends(poles, tolerance):
     assert error_dense <= 10 * max(error_ends, 0.1 * tolerance)
 
 
-@settings(max_examples=60)
-@given(st.floats(1e-12, 1e-3), st.integers(1, 5000), st.floats(0.0, 1e12))
-def test_grid(interval, intervals, fastest):
-    """Levels rise, places are those of steps and their halves, and ways between instants are in the table."""
-    grid = grid_of(interval, intervals, fastest)
-    lengths = grid.levels[:, 0]
-    unit = grid.tick / 2**exponential.HALVINGS
-    assert (np.diff(lengths) > 0).all()
-    assert grid.tick * grid.stride == pytest.approx(interval, rel=1e-14)
-    np.testing.assert_allclose(grid.steps[grid.levels[:, 1]], lengths * unit, rtol=1e-14)
-    np.testing.assert_allclose(grid.steps[grid.levels[:, 2]], lengths // 2 * unit, rtol=1e-14)
-    between = grid.steps[grid.inner :]
-    np.testing.assert_allclose(between, interval * np.arange(1, len(between) + 1), rtol=1e-14)
-    assert lengths[-1] * unit <= interval * intervals * (1 + 1e-14)
+@pytest.mark.parametrize("poles", [(), (30.0,)])
+def test_instants_may_lie_anywhere(poles):
+    """Irregular ones, some closer than round-off of the record's length allows steps to be, against regular ones."""
+    loop = nonlinear(poles)
+    state, drive = task(loop)
+    regular = np.linspace(0.0, 16 * TAU, 257)
+    extra = np.sort(np.random.default_rng(4).uniform(0.0, 16 * TAU, 200))
+    times = np.unique(np.concatenate([regular, extra, np.nextafter(regular[1:], 0.0)]))
+    options = {"method": "Exponential", "rtol": 1e-6, "atol": 1e-7}
+    found = integrate(loop, state, drive, times, **options).state
+    few = integrate(loop, state, drive, regular, **options).state
+    np.testing.assert_array_equal(found[:, np.searchsorted(times, regular)], few)
+    fine = exact(loop, state, drive, times)
+    np.testing.assert_allclose(found[..., :4], fine[..., :4], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("poles", [(), (3.0,), (30.0, 70.0)])
@@ -243,7 +251,7 @@ def test_a_pulse_with_the_switch_open_between(bench_of):
 
 @pytest.mark.parametrize("alpha", [1.0, 1 - 1e-12, 0.9999])
 def test_channels_that_hardly_decay(alpha):
-    """Nothing but a nonlinear arm holds them: the grid has to reach the loop's own rates all the same."""
+    """Nothing but a nonlinear arm holds them: its steps follow the loop's own rates all the same."""
     matrix = -2.0 * np.eye(3) + 0.3 * np.random.default_rng(1).standard_normal((3, 3))
     arms = (Arm("alpha", (Scale(np.full(3, alpha)),)), Arm("+", (Elementwise(TANH), Affine(matrix))))
     loop = Loop(3, arms, (Pole(np.full(3, RATE)),))
@@ -265,7 +273,7 @@ def test_an_integrator_integrates():
 @pytest.mark.parametrize("rates", [(3e3, 7e3), (3e4, 7e4), (1e6, 1e3)])
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-5])
 def test_chains_of_fast_filters_may_begin_out_of_rest(rates, tolerance):
-    """Filters at 0 whose inputs are not: the transient is over in 1e-4 tau, shorter than any step of the grid."""
+    """Filters at 0 whose inputs are not: the transient is over in 1e-4 tau, far shorter than a step."""
     path = (Elementwise(TANH, offset_out=0.5), *(Pole(np.full(3, r * RATE)) for r in rates))
     loop = Loop(3, (Arm("+", (*path, Affine(0.4 * np.ones((3, 3))))),), (Pole(np.full(3, RATE)),))
     plain = Loop(3, (Arm("+", (path[0], Affine(0.4 * np.ones((3, 3))))),), (Pole(np.full(3, RATE)),))

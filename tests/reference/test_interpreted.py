@@ -36,7 +36,7 @@ def test_without_the_compiler_the_numbers_are_the_same(tmp_path, matrices):
         command = [sys.executable, "-c", SCRIPT, str(path), matrices]
         subprocess.run(command, check=True, env={**os.environ, "NUMBA_DISABLE_JIT": disabled}, timeout=120)
         found[disabled] = np.load(path)
-    # Tsit5's steps follow an error estimate, in which round-off is large; those of the others lie on a grid
+    # Tsit5's steps follow an error estimate, in which round-off is large; those of the others are rounded
     for method, allowed in enumerate((1e-11, 1e-13, 1e-13)):
         np.testing.assert_allclose(found["1"][method], found["0"][method], rtol=0, atol=allowed)
     assert np.abs(found["0"]).max() > 0.1
