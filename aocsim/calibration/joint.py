@@ -174,11 +174,13 @@ class _Problem:
     def cost(self, chain: Chain, held: float) -> float:
         """r^T W r alone, with a given weight of the convention for the rows."""
         out = 0.0
-        for taken, weight in zip(self.taken, self.weights, strict=True):
-            left = taken.mean - chain.response(
-                taken.block.grey / self.grey_levels, taken.condition, taken.beta
-            )
-            out += weight**2 * float((left**2).sum())
+        # a step that goes much too far overflows: it costs what is no number, and is not taken
+        with np.errstate(over="ignore", invalid="ignore"):
+            for taken, weight in zip(self.taken, self.weights, strict=True):
+                left = taken.mean - chain.response(
+                    taken.block.grey / self.grey_levels, taken.condition, taken.beta
+                )
+                out += weight**2 * float((left**2).sum())
         off = chain.row[:, self.live].mean(axis=1) - 1.0
         return out + held * float(off @ off)
 

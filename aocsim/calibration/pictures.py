@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.calibration.chain import LAW, NAMES
+from aocsim.calibration.transient_fit import COMMON
 from aocsim.output import write_atomically
-from aocsim.style import BLUE, GREEN, GREY, STYLE, VERMILION
+from aocsim.style import BLUE, GREEN, GREY, ORANGE, STYLE, VERMILION
 
 if TYPE_CHECKING:
     import xarray
@@ -44,6 +45,8 @@ def write_pictures(data: xarray.Dataset, folder: Path) -> None:
         "parameters.png": parameters,
         "residuals.png": residuals,
     }
+    if "transient_chi_squared" in data:
+        drawings["transients.png"] = transients
     with matplotlib.rc_context(STYLE):
         for name, draw in drawings.items():
             figure = draw(data)
@@ -211,4 +214,57 @@ def residuals(data: xarray.Dataset) -> Figure:
         axis.set_ylabel("held-out experiment, the best first")
         axis.set_title(f"{title}, rms {np.sqrt(np.mean(left**2)):.2f} mV")
     figure.suptitle(f"Residuals ({_source(data)})", fontsize=10)
+    return figure
+
+
+def transients(data: xarray.Dataset) -> Figure:
+    """Transients of the channel that one pole explains least, what the fit leaves of them, and chi-squared of all."""
+    from matplotlib import pyplot
+    from scipy.stats import chi2
+
+    ratio = data["transient_chi_squared"].values
+    worst = int(np.argmax(ratio))
+    time = data["transient_time"].values * 1e6
+    read = data["transient_mean"].values[..., worst]
+    left = data["transient_residual"].values[..., worst]
+    error = data["transient_mean_error"].values[:, worst]
+    alpha = data["transient_alpha"].values[:, worst]
+    figure, (one, two, three) = pyplot.subplots(1, 3, figsize=(7.6, 2.9))
+    for k, (colour, marker) in enumerate(
+        zip((BLUE, ORANGE, GREEN, VERMILION), ("o", "s", "D", "^"), strict=True)
+    ):
+        label = f"$\\alpha$ = {alpha[k]:.3f}"
+        one.plot(time, read[k, 0], marker, color=colour, markersize=2.2, label=label)
+        one.plot(time, read[k, 0] - left[k, 0], color=colour, linewidth=0.8)
+        two.errorbar(
+            time,
+            left[k, 0] * 1e6,
+            error[k] * 1e6,
+            fmt=marker,
+            color=colour,
+            markersize=2.2,
+            elinewidth=0.6,
+            alpha=0.8,
+        )
+    one.set_ylabel("node voltage (V)")
+    one.set_title(f"channel {worst}, fitted: lines", fontsize=9)
+    one.legend(fontsize=7)
+    two.axhline(0.0, color="black", linewidth=0.7)
+    two.set_ylabel("read less fitted (µV)")
+    two.set_title("residuals, standard errors", fontsize=9)
+    for axis in (one, two):
+        axis.set_xlabel("time after the loop closes (µs)")
+    degrees = data["transient_residual"].values[..., worst].size - len(COMMON) - len(alpha)
+    three.axhspan(
+        *(chi2.ppf(p, degrees) / degrees for p in (0.025, 0.975)),
+        color=GREY,
+        alpha=0.3,
+        label="95 % expected",
+    )
+    three.plot(ratio, "o", color=VERMILION, markersize=3)
+    three.set_xlabel("channel")
+    three.set_ylabel("$\\chi^2$ over degrees of freedom")
+    three.set_title(f"mean {ratio.mean():.3f}", fontsize=9)
+    three.legend(fontsize=7)
+    figure.suptitle(f"Transients and one pole for each channel ({_source(data)})", fontsize=10)
     return figure

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from aocsim.calibration.experiments import Block, Setting
 from aocsim.calibration.measure import Taken
+from aocsim.calibration.transients import Traces, numbers_of, traces_of, variables_of
 from aocsim.errors import InputError
 from aocsim.instrument import Capabilities, checked_grey, checked_switch
 from aocsim.record import Variables, assemble, load, write_result
@@ -44,15 +45,35 @@ class Record:
         facts: what the devices' data sheets say.
         machine: which machine it was, in words.
         taken: blocks in the order in which they were made.
+        transients: recorded after them; None where there are none.
     """
 
     facts: Capabilities
     machine: str
     taken: tuple[Taken, ...]
+    transients: Traces | None = None
 
     def stage(self, *names: str) -> list[Taken]:
         """Blocks of these stages."""
         return [one for one in self.taken if one.block.stage in names]
+
+    @property
+    def experiments(self) -> int:
+        """Their number, each transient one of them."""
+        traces = 0 if self.transients is None else int(np.prod(self.transients.drive.shape[:2]))
+        return traces + sum(one.block.experiments for one in self.taken)
+
+    @property
+    def solves(self) -> int:
+        """Trials of all experiments."""
+        traces = self.transients
+        more = 0 if traces is None else int(np.prod(traces.drive.shape[:2])) * traces.trials
+        return more + sum(one.block.solves for one in self.taken)
+
+    @property
+    def ended(self) -> float:
+        """The bench's clock after the last of them, s."""
+        return self.taken[-1].ended if self.transients is None else self.transients.ended
 
     @property
     def digest(self) -> str:
@@ -62,6 +83,9 @@ class Record:
             digest.update(f"{taken.block.name} {taken.block.stage} {taken.block.switch}".encode())
             digest.update(np.ascontiguousarray(taken.block.grey, dtype="<i8").tobytes())
             for numbers in (taken.alpha, taken.beta, taken.condition, taken.trials, *_read(taken)):
+                digest.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
+        if self.transients is not None:
+            for numbers in numbers_of(self.transients):
                 digest.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
         return digest.hexdigest()
 
@@ -133,6 +157,8 @@ def dataset_of(record: Record) -> xarray.Dataset:
             "machine that was measured",
         ),
     }
+    if record.transients is not None:
+        variables |= variables_of(record.transients)
     n = record.facts.channels
     coordinates: Variables = {
         "arm": (("arm",), np.array(["positive", "negative"]), "1", "arm"),
@@ -194,7 +220,16 @@ def read_record(path: Path) -> Record:
     except (InputError, ValueError, IndexError) as error:
         problem = error.problem if isinstance(error, InputError) else f"damaged: {error}"
         raise InputError(problem, file=path) from error
-    return Record(facts, machines[0], taken)
+    transients = traces_of(data, path)
+    if transients is not None and transients.alpha.shape[1] != facts.channels:
+        raise InputError(
+            "transients and data sheets differ in the channels",
+            file=path,
+            key="transient_alpha",
+            got=transients.alpha.shape[1],
+            allowed=str(facts.channels),
+        )
+    return Record(facts, machines[0], taken, transients)
 
 
 def _expected() -> set[str]:

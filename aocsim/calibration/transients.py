@@ -1,42 +1,29 @@
-r"""Pole, delay and relaxation of every channel, from recorded transients, and whether one pole explains them at all.
+"""Transients of single channels, recorded: with dark modulators each relaxes by itself from 0 when the loop closes.
 
-With dark modulators and the switch closed a channel that begins at 0 follows, after a delay t_0,
-
-.. math:: z(t) = \frac{d\,u + o}{1 - k\alpha} \Bigl[1 - e^{-(1 - k\alpha)\,2\pi f\,(t - t_0)}\Bigr],              (1)
-
-u being the drive and alpha the relaxation that are set, f the pole. The sampling interval is several time constants of
-the bare pole, so that slow transients, of alpha near 1, have to tell: several alphas part f from k, the first samples
-on the rise tell t_0, both signs of the drive part o from d. Offsets drift, by little, but a relaxation near 1 amplifies
-it: drives are taken in turn, a few trials at a time, so that all see the same drift, and each relaxation has an o of
-its own. A second pole far above 1 - alpha of the first looks like a delay.
-
-Samples of one transient hang together. Residuals are weighed with the inverse of their covariance over the trials, and
-that inverse, which noise makes too large, is corrected (J. Hartlap, P. Simon and P. Schneider, Astron. Astrophys. 464,
-399 (2007)): with N degrees of freedom and p samples
-
-.. math:: \widehat{C^{-1}} = \frac{N - p - 1}{N}\, \hat C^{-1}                                                   (2)
-
-and standard errors grow by the root of :math:`1 + p/(N - p)`, since weights that scatter make estimates scatter (S.
-Dodelson and M. D. Schneider, Phys. Rev. D 88, 063537 (2013), for many more samples than parameters). Chi-squared is
-about its degrees of freedom where equation (1) holds, and more where it does not.
+Offsets drift, by little, but a relaxation near 1 amplifies it: drives are taken in turn, a few trials at a time, so
+that all see the same drift. What `aocsim.calibration.transient_fit` needs is kept: means over the trials, and how the
+samples of a single trial hang together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
-from scipy.optimize import least_squares
 
 from aocsim.calibration.experiments import Block, Setting
 from aocsim.calibration.measure import OpenBench, fingerprint
-from aocsim.errors import InputError, NoConvergenceError
+from aocsim.errors import InputError
 from aocsim.instrument import Capabilities, Reading
 from aocsim.output import write_atomically
 from aocsim.record import Variables
+
+if TYPE_CHECKING:
+    import xarray
 
 Array = NDArray[np.float64]
 
@@ -44,10 +31,8 @@ ALPHAS = (0.6, 0.85, 0.92, 0.96)
 ENDS = (0.3, -0.3, 0.15, -0.15)  # V at which transients come to rest, where the amplifier is straight
 SAMPLES = 40  # of a record's beginning
 LEAST = 8  # degrees of freedom of the covariance for each sample of a transient
+LEAST_TRIALS = -(-LEAST * SAMPLES // len(ENDS)) + 1
 TURN = 5  # trials of one drive, before the next has its turn
-COMMON = ("f", "t_0", "k", "d")  # parameters beside the offsets
-SCALE = np.array([1e6, 1e-9, 1.0, 1.0])  # Hz, s, 1, 1: of the fit's steps
-OFFSET_SCALE = 1e-3  # V
 NAME = "transients"
 
 
@@ -77,35 +62,8 @@ class Traces:
 
     @property
     def freedom(self) -> int:
-        """N of equation (2)."""
+        """Of the covariances."""
         return int(self.drive.shape[1]) * (self.trials - 1)
-
-
-@dataclass(frozen=True, eq=False)
-class TransientFit:
-    """Parameters of equation (1) for every channel.
-
-    Attributes:
-        pole: (n,) Hz.
-        delay: (n,) s.
-        alpha: (n,) k.
-        drive: (n,) d.
-        offset: (a, n) V, of each relaxation.
-        error: (4, n) standard errors of pole, delay, alpha and drive.
-        chi_squared: (n,).
-        degrees: of freedom of each chi-squared.
-        residual: (a, m, samples, n) V, read less equation (1).
-    """
-
-    pole: Array
-    delay: Array
-    alpha: Array
-    drive: Array
-    offset: Array
-    error: Array
-    chi_squared: Array
-    degrees: int
-    residual: Array
 
 
 def transient_block(facts: Capabilities, *, trials: int) -> Block:
@@ -125,7 +83,11 @@ def transient_block(facts: Capabilities, *, trials: int) -> Block:
 
 
 def take_transients(
-    block: Block, open_bench: OpenBench, kept: Path | None = None, clock: float = 0.0
+    block: Block,
+    open_bench: OpenBench,
+    kept: Path | None = None,
+    done: Callable[[int], object] = lambda solves: None,
+    clock: float = 0.0,
 ) -> Traces:
     """Record the transients, or read what was recorded.
 
@@ -133,15 +95,16 @@ def take_transients(
         block: as `transient_block` makes it.
         open_bench: called where nothing is kept.
         kept: folder of what is finished; None keeps nothing.
+        done: called with the number of solves if they were found finished.
         clock: s, where the bench's clock stands.
 
     Raises:
-        InputError: a file in the folder that is damaged, or of another calibration; too few trials; traces that do not
-            move.
+        InputError: a file in the folder that is damaged, or of another calibration.
     """
     path = None if kept is None else kept / f"{block.name}.npz"
     mark = fingerprint(block, clock)
     if path is not None and path.exists():
+        done(block.solves)
         return _read(path, mark, block)
     bench = open_bench(block.name, clock)
     bench.load_weights(block.grey)
@@ -219,123 +182,56 @@ def _read(path: Path, mark: str, block: Block) -> Traces:
     return _traces(block, time, mean, covariance, bandwidth, ended)
 
 
-def fit_transients(traces: Traces) -> TransientFit:
-    """Fit equation (1) to every channel.
+_PREFIX = "transient_"
+_OVER = ("relaxation", "transient")
+_KEPT = {
+    "time": (("transient_time",), "s", "time after the loop closes"),
+    "alpha": (("relaxation", "channel"), "1", "relaxation as set"),
+    "drive": ((*_OVER, "channel"), "V", "drive as asked for"),
+    "mean": ((*_OVER, "transient_time", "channel"), "V", "node voltage, mean over trials"),
+    "covariance": (
+        ("relaxation", "channel", "transient_time", "transient_time_too"),
+        "V^2",
+        "covariance of a trial's samples",
+    ),
+    "trials": ((), "1", "solves of each transient"),
+    "bandwidth": ((), "Hz", "bandwidth of the loop by the data sheets"),
+    "ended": ((), "s", "bench's clock after the transients"),
+}
+
+
+def numbers_of(traces: Traces) -> Iterator[Array]:
+    """All that was set and read, in a fixed order."""
+    return (np.asarray(getattr(traces, name), dtype=float) for name in _KEPT)
+
+
+def variables_of(traces: Traces) -> Variables:
+    """Transients as variables of a Dataset."""
+    return {
+        _PREFIX + name: (dimensions, getattr(traces, name), unit, f"transients: {told}")
+        for name, (dimensions, unit, told) in _KEPT.items()
+    }
+
+
+def traces_of(data: xarray.Dataset, path: Path) -> Traces | None:
+    """Transients of a Dataset; None where there are none.
 
     Raises:
-        InputError: too few trials for the samples; a trace that is not a number, or does not move.
-        NoConvergenceError: a channel's fit has not come to an end.
+        InputError: a variable that is missing, has other dimensions, or holds what is not a number.
     """
-    samples, n = len(traces.time), traces.alpha.shape[1]
-    if traces.freedom < LEAST * samples:
-        raise InputError(
-            f"too few trials to weigh {samples} samples of a transient that hang together",
-            key="transients.trials",
-            got=traces.trials,
-            allowed=f"at least {LEAST * samples // traces.drive.shape[1] + 2}",
-        )
-    if not (np.isfinite(traces.mean).all() and np.isfinite(traces.covariance).all()):
-        raise InputError("a transient holds what is not a number", key="transients")
-    still = np.flatnonzero(np.ptp(traces.mean, axis=(0, 1, 2)) == 0)
-    if len(still):
-        raise InputError(f"transients of channel {still[0]} are constant", key="transients")
-    wider = np.sqrt(1 + samples / (traces.freedom - samples))
-    hartlap = (traces.freedom - samples - 1) / traces.freedom
-    scale = np.concatenate([SCALE, np.full(len(traces.alpha), OFFSET_SCALE)])
-    terms, known = len(scale), len(COMMON)
-    values, errors = np.empty((terms, n)), np.empty((known, n))
-    chi_squared, residual = np.empty(n), np.empty_like(traces.mean)
-    for j in range(n):
-        factors = [np.linalg.cholesky(one[j] / traces.trials) for one in traces.covariance]
-
-        def white(values: Array, factors: list[Array] = factors) -> Array:
-            # (a, samples, any) to (samples, a times any)
-            parts = [solve_triangular(f, v, lower=True) for f, v in zip(factors, values, strict=True)]
-            return np.asarray(np.sqrt(hartlap) * np.concatenate(parts, axis=1))
-
-        def off(x: Array, j: int = j) -> Array:
-            return np.asarray(
-                white(np.swapaxes(traces.mean[..., j] - _model(x * scale, traces, j)[0], 1, 2)).ravel()
-            )
-
-        def slope(x: Array, j: int = j) -> Array:
-            by = np.swapaxes(_model(x * scale, traces, j)[1] * scale, 1, 2)
-            return np.asarray(-white(by.reshape(*by.shape[:2], -1)).reshape(-1, terms))
-
-        start = np.concatenate([[traces.bandwidth, 0.0, 1.0, 1.0], np.zeros(terms - known)]) / scale
-        found = least_squares(off, start, jac=slope, xtol=1e-12, ftol=1e-12, gtol=1e-12, max_nfev=200)
-        if not found.success:
-            raise NoConvergenceError(
-                f"calibration: the transients of channel {j} were not fitted: {found.message}"
-            )
-        values[:, j] = found.x * scale
-        errors[:, j] = wider * (scale * np.sqrt(np.diagonal(np.linalg.inv(found.jac.T @ found.jac))))[:known]
-        chi_squared[j] = 2 * found.cost
-        residual[..., j] = traces.mean[..., j] - _model(values[:, j], traces, j)[0]
-    degrees = traces.mean[..., 0].size - terms
-    pole, delay, alpha, drive = values[:known]
-    return TransientFit(pole, delay, alpha, drive, values[known:], errors, chi_squared, degrees, residual)
-
-
-def _model(x: Array, traces: Traces, j: int) -> tuple[Array, Array]:
-    """Equation (1), (a, m, samples) V, and its derivatives by f, t_0, k, d and the offsets, (a, m, samples, 4 + a)."""
-    pole, delay, k, d = x[: len(COMMON)]
-    o = x[len(COMMON) :, None, None]
-    alpha, drive = traces.alpha[:, j, None, None], traces.drive[:, :, j, None]
-    t = np.maximum(traces.time - delay, 0.0)
-    late = (traces.time > delay).astype(float)
-    left, omega = 1 - k * alpha, 2 * np.pi * pole
-    gone = np.exp(-left * omega * t)
-    source = d * drive + o
-    rise = (1 - gone) / left
-    z = source * rise
-    by_left = (omega * t * gone - rise) / left
-    by = (
-        source * 2 * np.pi * t * gone,
-        -source * omega * gone * late,
-        -source * alpha * by_left,
-        drive * rise,
-    )
-    each = np.zeros((*z.shape, len(o)))
-    which = np.arange(len(o))
-    each[which, :, :, which] = np.broadcast_to(rise, z.shape)
-    return np.asarray(z), np.concatenate([np.stack(by, axis=-1), each], axis=-1)
-
-
-def transient_variables(fit: TransientFit, traces: Traces) -> Variables:
-    """The fit as variables of a Dataset."""
-    each = ("channel",)
-    named = (
-        ("pole", fit.pole, "Hz", "pole of the node"),
-        ("delay", fit.delay, "s", "delay of the transient behind the closing of the loop"),
-        (
-            "transient_alpha_gain",
-            fit.alpha,
-            "1",
-            "relaxation that arrives over the one that is set, from transients",
-        ),
-        (
-            "transient_drive_gain",
-            fit.drive,
-            "1",
-            "drive that arrives over the one that is set, from transients",
-        ),
-    )
-    out: dict[str, tuple[tuple[str, ...], object, str, str]] = {}
-    for (name, values, unit, told), error in zip(named, fit.error, strict=True):
-        out[name] = (each, values, unit, told)
-        out[f"{name}_error"] = (each, error, unit, f"standard error: {told}")
-    out["transient_offset"] = (
-        ("relaxation", "channel"),
-        fit.offset,
-        "V",
-        "offset at the node, from transients",
-    )
-    over = "chi-squared of the transients over its degrees of freedom"
-    out["transient_chi_squared"] = (each, fit.chi_squared / fit.degrees, "1", over)
-    left = ("relaxation", "transient", "transient_time", "channel")
-    out["transient_residual"] = (left, fit.residual, "V", "mean transient less that of one pole")
-    out["transient_time"] = (("transient_time",), traces.time, "s", "time after the loop closes")
-    out["transient_alpha"] = (("relaxation", "channel"), traces.alpha, "1", "relaxation that was set")
-    out["transient_drive"] = (("relaxation", "transient", "channel"), traces.drive, "V", "drive that was set")
-    return out
+    if not any(_PREFIX + name in data for name in _KEPT):
+        return None
+    found = {}
+    for name, (dimensions, _, _) in _KEPT.items():
+        key = _PREFIX + name
+        if key not in data:
+            raise InputError("a variable is missing", file=path, key=key)
+        if data[key].dims != dimensions:
+            allowed = ", ".join(dimensions) or "none"
+            raise InputError("other dimensions", file=path, key=key, got=data[key].dims, allowed=allowed)
+        found[name] = np.asarray(data[key].values, dtype=float)
+        if not np.isfinite(found[name]).all():
+            raise InputError("not a number", file=path, key=key)
+    arrays = {name: found[name] for name in ("time", "alpha", "drive", "mean", "covariance")}
+    trials, bandwidth, ended = (float(found[name]) for name in ("trials", "bandwidth", "ended"))
+    return Traces(**arrays, trials=int(trials), bandwidth=bandwidth, ended=ended)

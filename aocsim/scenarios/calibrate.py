@@ -26,6 +26,8 @@ from aocsim.calibration.measure import Taken, take
 from aocsim.calibration.record import Record, read_record, refuse_dead_or_clipped
 from aocsim.calibration.sheet import Sheet, read_sheet
 from aocsim.calibration.start import first_chain
+from aocsim.calibration.transient_fit import TransientFit, fit_transients
+from aocsim.calibration.transients import take_transients, transient_block
 from aocsim.errors import InputError
 from aocsim.experiment import SolveSettings
 from aocsim.instrument import Capabilities, Instrument, sealed
@@ -99,6 +101,7 @@ class Found:
         rests: the experiments that it was fitted to.
         closed_errors: of held-out ones.
         left_out: closed-loop experiments that did not come to rest, by why.
+        transients: pole, delay and relaxation of each channel, if they were recorded.
     """
 
     record: Record
@@ -109,6 +112,7 @@ class Found:
     rests: Experiments | None = None
     closed_errors: Errors | None = None
     left_out: dict[str, int] | None = None
+    transients: TransientFit | None = None
 
 
 def prepare(scenario: Calibration, library: Library) -> Setup:
@@ -187,7 +191,10 @@ def solves_of(setup: Setup) -> int:
     """Number of solves."""
     if setup.record is not None:
         return 0
-    return sum(block.solves for part in blocks_of(setup.scenario, setup.facts) for block in part)
+    blocks = [block for part in blocks_of(setup.scenario, setup.facts) for block in part]
+    if setup.scenario.transients is not None:
+        blocks.append(transient_block(setup.facts, trials=setup.scenario.transients.trials))
+    return sum(block.solves for block in blocks)
 
 
 def experiments_of(
@@ -220,7 +227,11 @@ def experiments_of(
     taken = take(fitted, open_bench, kept, progress)
     later = taken[-1].ended + scenario.hours_later * SECONDS_PER_HOUR
     taken += take(held, open_bench, kept, progress, clock=later)
-    return Record(setup.facts, setup.label, tuple(taken))
+    transients = None
+    if scenario.transients is not None:
+        block = transient_block(setup.facts, trials=scenario.transients.trials)
+        transients = take_transients(block, open_bench, kept, progress, clock=taken[-1].ended)
+    return Record(setup.facts, setup.label, tuple(taken), transients)
 
 
 def _claim(kept: Path, setup: Setup) -> None:
@@ -288,15 +299,22 @@ def execute(setup: Setup, record: Record) -> Found:
         errors = _open_errors(held, first, fitted.chain, top, nominal)
     else:
         fitted, live = taken_over(setup.first)
+    transients = None
+    if scenario.transients is not None:
+        if record.transients is None:
+            raise InputError(
+                "holds no transients", file=scenario.record, key="transients", allowed="without [transients]"
+            )
+        transients = fit_transients(record.transients)
     if scenario.closed is None:
-        return Found(record, fitted, live, errors)
+        return Found(record, fitted, live, errors, transients=transients)
     loops = record.stage("closed")
     kept, held = _parted(loops, "closed", scenario.closed.held_out)
     seen, unseen = at_rest(kept, top), at_rest(held, top)
     found = fit_closed(fitted.chain, seen, fitted.covariance)
     left = {why: seen.left_out[why] + unseen.left_out[why] for why in seen.left_out}
     closed_errors = _closed_errors(held, unseen, fitted.chain, found.electronics, nominal)
-    return Found(record, fitted, live, errors, found, seen, closed_errors, left)
+    return Found(record, fitted, live, errors, found, seen, closed_errors, left, transients)
 
 
 def taken_over(sheet: Sheet) -> tuple[Fitted, NDArray[np.bool_]]:

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from aocsim.calibration.chain import NAMES
 from aocsim.calibration.closed import Electronics
 from aocsim.calibration.measure import Taken
 from aocsim.calibration.record import write_record
 from aocsim.calibration.result import dataset_of, described, twin_of
+from aocsim.calibration.transient_fit import transient_variables
 from aocsim.provenance import commit, machine_record, versions
 from aocsim.record import Variables, assemble
 from aocsim.scenarios.calibrate import Errors, Found, Setup
+from aocsim.significance import LEVEL
 
 if TYPE_CHECKING:
     import xarray
@@ -40,7 +43,7 @@ def calibration_dataset(
     """
     scenario = setup.scenario
     sheet = dataset_of(found.opened, found.closed)
-    extra = assemble({**_variables(found), **_truth(setup, found)}, {}, {})
+    extra = assemble({**_variables(found), **_transients(found), **_truth(setup, found)}, {}, {})
     data = sheet.assign({str(name): extra[name] for name in extra.data_vars})
     attributes = {
         "title": scenario.describes,
@@ -67,6 +70,12 @@ def calibration_dataset(
     return data
 
 
+def _transients(found: Found) -> Variables:
+    if found.transients is None or found.record.transients is None:
+        return {}
+    return transient_variables(found.transients, found.record.transients)
+
+
 def _truth(setup: Setup, found: Found) -> Variables:
     """What the parameters are, where the machine that was measured is the simulated one."""
     # the truth is that of the sheets' own temperature
@@ -88,6 +97,8 @@ def _truth(setup: Setup, found: Found) -> Variables:
             "1",
             "as built: relaxation that arrives over the one set",
         )
+    if found.transients is not None:
+        out["pole_truth"] = (("channel",), setup.machine.poles.node, "Hz", "as built: pole of the node")
     return out
 
 
@@ -121,13 +132,19 @@ def summary_of(found: Found) -> dict[str, float | None]:
         out["nominal_closed_loop_nrmse_mean"] = float(np.mean(errors.nominal))
         out |= {f"closed_loop_{why}": float(count) for why, count in found.left_out.items()}
         out["closed_loop_rests_not_found"] = float(closed.lost + np.isnan(errors.fitted).sum())
+    if found.transients is not None:
+        ratio = found.transients.chi_squared / found.transients.degrees
+        out["transient_chi_squared_mean"] = float(ratio.mean())
+        out["transient_chi_squared_max"] = float(ratio.max())
+        out["pole_mhz_mean"] = 1e-6 * float(found.transients.pole.mean())
     out["unidentified"] = float(_unidentified(found).sum())
     out["parameters"] = float(found.opened.identified.sum()) + (
         0.0 if closed is None else 4.0 * len(found.live)
     )
-    out["experiments"] = float(sum(one.block.experiments for one in found.record.taken))
-    out["solves"] = float(sum(one.block.solves for one in found.record.taken))
-    out["bench_s"] = float(found.record.taken[-1].ended)
+    record = found.record
+    out["experiments"] = float(record.experiments)
+    out["solves"] = float(record.solves)
+    out["bench_s"] = record.ended
     return {key: value if np.isfinite(value) else None for key, value in out.items()}
 
 
@@ -166,6 +183,15 @@ def notes_of(setup: Setup, found: Found) -> list[str]:
         out.append(
             f"the experiments say nothing of {count} parameters, which stand where the first fit left them"
         )
+    if found.transients is not None:
+        fit = found.transients
+        beyond = np.flatnonzero(chi2.sf(fit.chi_squared, fit.degrees) < LEVEL / len(fit.pole)).tolist()
+        if beyond:
+            out.append(
+                f"one pole does not explain the transients of {len(beyond)} of {len(fit.pole)} channels, such as "
+                f"{beyond[0]}: chi-squared over its {fit.degrees} degrees of freedom is "
+                f"{np.mean(fit.chi_squared) / fit.degrees:.3g} on the mean"
+            )
     if found.left_out is not None and found.closed_errors is not None:
         total = sum(one.block.experiments for one in found.record.stage("closed"))
         told = ", ".join(f"{number} {why}" for why, number in found.left_out.items() if number)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from aocsim.calibration.transients import LEAST_TRIALS
 from aocsim.scenarios.schema import Solve, Stored, Table, choices, quantity
 from aocsim.spec import Text
 
@@ -64,6 +65,16 @@ class ClosedLoop(Table):
         return self
 
 
+class Transients(Table):
+    """Transients of single channels, from which pole, delay and relaxation are fitted.
+
+    Attributes:
+        trials: solves of each; so many that the covariance of their samples is known.
+    """
+
+    trials: int = Field(default=100, ge=LEAST_TRIALS, le=10_000)
+
+
 class Calibration(Stored):
     """A validated scenario of kind "calibration"; all numbers are SI floats.
 
@@ -75,6 +86,7 @@ class Calibration(Stored):
         beta: gain about which the experiments are made; they go from a third to four thirds of it.
         open: the first stage.
         closed: the second; without it the first alone.
+        transients: recorded and fitted after the rest; without it they are not.
         open_loop: a calibration whose first stage is taken over, instead of a stage of its own.
         record: experiments as an earlier calibration has kept them; without it they are made.
         hours_later: between the experiments that are fitted and those that are held out.
@@ -92,6 +104,7 @@ class Calibration(Stored):
     beta: float = Field(default=20.0, gt=0.0, le=1000.0)
     open: OpenLoop = OpenLoop()
     closed: ClosedLoop | None = None
+    transients: Transients | None = None
     open_loop: Annotated[str | None, BeforeValidator(_file)] = None
     record: Annotated[str | None, BeforeValidator(_file)] = None
     hours_later: float = Field(default=0.0, ge=0.0, le=1e5)

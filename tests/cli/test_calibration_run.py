@@ -115,7 +115,13 @@ def test_both_stages_come_out_with_errors_ranges_and_figures(whole: Path) -> Non
         )
     assert data.attrs["seen_beta_max"] == pytest.approx(4 / 3 * 20, rel=1e-2)
     assert data.attrs["seen_drive_v"] > 0 and 0.3 < data.attrs["seen_alpha_max"] <= 0.9
-    for name in ("errors.png", "parameters.png", "residuals.png", "experiments.nc", "twin.yaml"):
+    # one pole explains the transients of a machine that has one
+    assert summary["transient_chi_squared_mean"] == pytest.approx(1.0, abs=0.1)
+    pulls = (data["pole"] - data["pole_truth"]) / data["pole_error"]
+    assert np.sqrt(np.mean(pulls**2)) < 2
+    for name in (
+        "errors.png", "parameters.png", "residuals.png", "transients.png", "experiments.nc", "twin.yaml",
+    ):  # fmt: skip
         assert (whole / name).stat().st_size > 1000, name
     assert not (whole / "unfinished_experiments").exists()
 
@@ -232,9 +238,19 @@ def saturated(data: xarray.Dataset) -> None:
     data["mean"].values[:, 2] = np.minimum(data["mean"].values[:, 2], 0.05 * data["mean"].values[:, 2].max())
 
 
+def no_transient(data: xarray.Dataset) -> None:
+    data["transient_mean"].values[1, 2, 3, 4] = np.inf
+
+
+def turned_transients(data: xarray.Dataset) -> None:
+    data["transient_alpha"] = data["transient_alpha"].transpose()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (no_transient, "transient_mean: not a number"),
+        (turned_transients, "transient_alpha: other dimensions"),
         (not_a_number, "mean: not a number in experiment 100"),
         (two_machines, "holds experiments of several machines"),
         (constant, "read-outs of channel 5 are constant"),
@@ -263,6 +279,8 @@ def test_other_channels_and_other_files_are_refused(whole: Path, library: Path, 
 def test_too_few_experiments_are_refused(whole: Path, library: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="held_out must be fewer than the 6 matrices"):
         inside(library, tmp_path / "out", "open.held_out=6")
+    with pytest.raises(InputError, match=r"transients\.trials"):
+        inside(library, tmp_path / "out", "transients.trials=80")
     few = (f"record={whole / 'experiments.nc'}", "closed.held_out=38")
     with pytest.raises(PhysicsError, match="read-outs cannot tell"):
         inside(library, tmp_path / "out", *few)
@@ -335,4 +353,7 @@ def test_a_record_without_a_stage_is_refused(whole: Path, library: Path, tmp_pat
         write_record(replace(record, taken=tuple(t for t in record.taken if t.block.stage != left_out)), path)
         with pytest.raises(InputError, match=message):
             inside(library, tmp_path / "out", f"record={path}")
+    write_record(replace(record, transients=None), tmp_path / "without_transients.nc")
+    with pytest.raises(InputError, match=r"without_transients\.nc: transients: holds no transients"):
+        inside(library, tmp_path / "out", f"record={tmp_path / 'without_transients.nc'}")
     assert not (tmp_path / "out").exists()

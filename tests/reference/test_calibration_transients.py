@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 
 from aocsim.bench import SimulatedBench
+from aocsim.calibration.transient_fit import _model, fit_transients, transient_variables
 from aocsim.calibration.transients import (
     ALPHAS,
     ENDS,
+    LEAST_TRIALS,
     SAMPLES,
     Traces,
-    _model,
-    fit_transients,
     take_transients,
     transient_block,
-    transient_variables,
 )
 from aocsim.errors import InputError
 from aocsim.library import Library
@@ -133,7 +132,7 @@ def test_what_was_recorded_is_read_back(recorded, tmp_path):
 def test_bad_traces_are_refused(recorded):
     traces = recorded[1]
     with pytest.raises(InputError, match="too few trials"):
-        fit_transients(replace(traces, trials=5))
+        fit_transients(replace(traces, trials=LEAST_TRIALS - 1))
     mean = traces.mean.copy()
     mean[0, 0, 3, 7] = np.nan
     with pytest.raises(InputError, match="not a number"):
