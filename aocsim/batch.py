@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aocsim.interrupts import raise_if_interrupted
 from aocsim.parallel import parallel
-from aocsim.seeds import stream
+from aocsim.solve.draws import fill_counted, key_schedule
 
 Array = NDArray[np.float64]
 
@@ -40,20 +40,22 @@ class Measured:
 
 
 class Draws:
-    """Standard normals of a block's items, from streams that go on from trial to trial."""
+    """Standard normals of a block's items, which go on from trial to trial."""
 
-    def __init__(self, seed: int, name: str, places: Sequence[tuple[int, int]], noise: bool) -> None:
-        """Streams at places (item, step); named apart, so that a pole more changes no other draws."""
-        self._streams = {
-            which: [stream(seed, f"{name}.{which}", *place) for place in places]
-            for which in (("noise", "read_out") if noise else ())
-        }
+    def __init__(self, seed: int, name: str, places: Sequence[tuple[int, int]]) -> None:
+        """Streams at places (sample, step); named apart, so that a pole more changes no other draws."""
+        self._seed, self._name, self._places = seed, name, places
+        self._begun: dict[str, int] = {}
 
     def normals(self, which: str, shape: tuple[int, ...]) -> Array:
-        """(items, *shape), the next ones."""
-        out = np.empty((len(self._streams[which]), *shape))
-        for place, rng in zip(out, self._streams[which], strict=True):
-            rng.standard_normal(out=place)
+        """(items, trials, ...) of "noise" or "read_out", shape without the items: those of the next trials."""
+        trials, begun = shape[0], self._begun.get(which, 0)
+        self._begun[which] = begun + trials
+        keys = key_schedule(self._seed, f"{self._name}.{which}")
+        out = np.empty((len(self._places), *shape))
+        for item, (sample, step) in enumerate(self._places):
+            for trial in range(trials):
+                fill_counted(keys, (sample, step, begun + trial), out[item, trial])
         return out
 
 

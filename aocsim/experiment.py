@@ -207,7 +207,7 @@ class Experiment:
     def _solve(self, task: Task, items: NDArray[np.intp]) -> Measured:
         trials, step = task.begun.shape[1], task.step
         passes = cut(trials, task.blocks.trials)
-        draws = Draws(self.seed, self.name, [(int(item), step) for item in items], self.settings.noise)
+        draws = Draws(self.seed, self.name, [(int(item), step) for item in items])
         parts = [self._pass(task, items, some, draws) for some in passes]
         if len(parts) == 1:
             return parts[0]

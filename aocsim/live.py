@@ -36,6 +36,8 @@ from numpy.typing import NDArray
 
 from aocsim.machine import Machine
 from aocsim.seeds import stream
+from aocsim.solve.draws import Words, fill_counted, key_schedule
+from aocsim.solve.kernels import compiled
 
 Array = NDArray[np.float64]
 
@@ -44,7 +46,7 @@ INDEPENDENT = 2.0  # s from which rho = 0
 SHORTEST_GRID = 1e-9  # s, for a correlation time of 0: no two solves are this close
 LEVELS = 32  # halvings of the drift's longest time, 2^32 s, down to one second
 LONGEST = 2.0**LEVELS - 1  # s that the bench's clock may show
-_WORD = 2**24
+_WORD = 2**32
 
 
 def flicker_correlation(lag: Array, correlation_time: float) -> Array:
@@ -87,11 +89,13 @@ class FlickerProcess:
     lines: Array
     frame_time: float
     _shift: float = field(init=False, repr=False)
+    _keys: Words = field(init=False, repr=False)
     _waves: tuple[Array, Array] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         rng = stream(self.seed, "flicker.lines")
         object.__setattr__(self, "_shift", float(rng.uniform()))
+        object.__setattr__(self, "_keys", key_schedule(self.seed, "flicker"))
         phase = rng.uniform(0, 2 * np.pi, (len(self.lines), self._width))
         size = np.sqrt(2 * np.atleast_1d(self.lines))[:, None]
         object.__setattr__(self, "_waves", (size * np.cos(phase), size * np.sin(phase)))
@@ -122,21 +126,40 @@ class FlickerProcess:
         drawn = {int(k): self._normals(int(k)) for k in np.unique(np.concatenate([index, index + 1]))}
         out = np.empty((len(index), self._width))
         rest = math.sqrt(1.0 - float(np.sum(self.lines)))
-        for row, k in enumerate(index):
-            one, two = rest * np.cos(theta[row]), rest * np.sin(theta[row])
-            np.add(one * drawn[int(k)], two * drawn[int(k) + 1], out=out[row])
-        for harmonic, (even, odd) in enumerate(zip(*self._waves, strict=True), start=1):
-            turn = 2 * np.pi * harmonic * np.asarray(times) / self.frame_time
-            # cos(a + b) by its addition theorem: no cosine for each pixel and solve
-            for row, (cosine, sine) in enumerate(zip(np.cos(turn), np.sin(turn), strict=True)):
-                out[row] += cosine * even - sine * odd
+        one, two = rest * np.cos(theta), rest * np.sin(theta)
+        turn = 2 * np.pi * np.outer(times, np.arange(1, len(self.lines) + 1)) / self.frame_time
+        cosine, sine = np.cos(turn), np.sin(turn)
+        for row, k in enumerate(index.tolist()):
+            here, ahead = drawn[k], drawn[k + 1]
+            _mixed(one[row], two[row], here, ahead, cosine[row], sine[row], *self._waves, out[row])
         n = self.channels
         return Flicker(out[:, 2:].reshape(-1, 2, n, n), out[:, :2])
 
     def _normals(self, index: int) -> NDArray[np.float32]:
         """xi_k of equation (1), (2 + 2 n^2,)."""
-        rng = stream(self.seed, "flicker", index // _WORD, index % _WORD)
-        return rng.standard_normal(self._width, dtype=np.float32)
+        out = np.empty(self._width, dtype=np.float32)
+        fill_counted(self._keys, (index % _WORD, index // _WORD, 0), out)
+        return out
+
+
+@compiled
+def _mixed(
+    one: float,
+    two: float,
+    here: NDArray[np.float32],
+    ahead: NDArray[np.float32],
+    cosine: Array,
+    sine: Array,
+    even: Array,
+    odd: Array,
+    out: Array,
+) -> None:
+    """out = one here + two ahead + the lines, by cos(a + b): no cosine for each pixel and solve; all (width,)."""
+    for i in range(out.shape[0]):
+        out[i] = one * here[i] + two * ahead[i]
+    for line in range(even.shape[0]):
+        for i in range(out.shape[0]):
+            out[i] += cosine[line] * even[line, i] - sine[line] * odd[line, i]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,12 +1,12 @@
-r"""Normal random numbers by counting, inside compiled kernels.
+r"""Normal random numbers by counting, in compiled code.
 
 Philox4x32-10 turns a key of two 32-bit words and a counter of four into four random words: J. K. Salmon,
 M. A. Moraes, R. O. Dror and D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3, Proc. SC'11, 16 (2011). There is
 no state. A draw is found by what it is for, so that neither the cut into blocks nor the threads can change it.
 
-The key is that of a seed and a stream's name. The counter is (solve, step, place, group): place tells apart what takes
-noise in one step, group the channels. Of n channels, channel c takes number c div g of the four that group c mod g
-gives, g = ceil(n/4).
+The key is that of a seed and a stream's name. The counter is (solve, step, place, group), or what stands for these:
+place tells apart what takes noise in one step, group the channels. Of n channels, channel c takes number c div g of the
+four that group c mod g gives, g = ceil(n/4).
 
 Two words make two normals (G. E. P. Box and M. E. Muller, Ann. Math. Stat. 29, 610 (1958)),
 
@@ -227,3 +227,24 @@ def fill_normals(draws: Draws, step: int, place: int, out: Array) -> None:
             begin = j * groups
             for i in range(begin, min(begin + groups, n)):
                 out[b, i] = draws.four[j, b * groups + i - begin]
+
+
+def fill_counted(keys: Words, number: tuple[int, int, int], out: Array) -> None:
+    """Standard normals of one draw, which three words tell from all others of its stream.
+
+    Args:
+        keys: `key_schedule`.
+        number: of the draw, each below 2^32.
+        out: of any shape, in one piece; at most 2^34 numbers.
+    """
+    first, second, third = number
+    groups = -(-out.size // 4)
+    draws = Draws(
+        keys,
+        np.full(groups, first, dtype=np.uint64),
+        np.arange(groups, dtype=np.uint64),
+        np.empty((4, groups), dtype=np.uint64),
+        np.empty((2, groups)),
+        np.empty((4, groups)),
+    )
+    fill_normals(draws, second, third, out.reshape(1, -1))

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, kstest
 
-from aocsim.solve.draws import box_muller, draws_for, fill_normals, key_schedule, philox, schedule_of
+from aocsim.batch import Draws
+from aocsim.solve.draws import (
+    box_muller,
+    draws_for,
+    fill_counted,
+    fill_normals,
+    key_schedule,
+    philox,
+    schedule_of,
+)
 
 # counter, key, words: `kat_vectors` of Random123, philox4x32 with 10 rounds; the third are the digits of pi
 PUBLISHED = [
@@ -109,3 +118,29 @@ def test_a_draw_depends_on_its_counters_alone(channels):
     for begin, rows in ((0, 1), (5, 2), (9, 14), (22, 1)):
         assert np.array_equal(normals(7, begin, rows, channels, 4), whole[:, begin : begin + rows])
     assert np.array_equal(normals(7, 0, 23, channels, 2, begin=2), whole[2:])
+
+
+def test_a_counted_draw_is_that_of_a_solve_a_step_and_a_place():
+    """Whatever its shape and precision."""
+    keys, number, out = key_schedule(3, "test.draws"), (7, 11, 2), np.empty((5, 9))
+    fill_counted(keys, number, out)
+    np.testing.assert_array_equal(out.ravel(), normals(3, 7, 1, 45, 1, place=2, begin=11)[0, 0])
+    short = np.empty(45, dtype=np.float32)
+    fill_counted(keys, number, short)
+    np.testing.assert_array_equal(short, out.ravel().astype(np.float32))
+    for other in ((8, 11, 2), (7, 12, 2), (7, 11, 3)):
+        fill_counted(keys, other, short)
+        assert np.abs(np.corrcoef(short, out.ravel())[0, 1]) < 0.5
+
+
+def test_trials_and_items_may_be_cut_anywhere():
+    """The same normals for all trials at once, one after the other, and for items alone."""
+    places, shape = [(4, 2), (9, 2)], (3, 5)
+    whole = Draws(1, "bench.heart", places).normals("noise", (4, *shape))
+    apart = Draws(1, "bench.heart", places)
+    parts = [apart.normals("noise", (count, *shape)) for count in (1, 3)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+    np.testing.assert_array_equal(
+        Draws(1, "bench.heart", places[1:]).normals("noise", (4, *shape)), whole[1:]
+    )
+    assert not np.array_equal(Draws(1, "bench.heart", places).normals("read_out", (4, *shape)), whole)
