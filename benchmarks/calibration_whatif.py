@@ -1,4 +1,4 @@
-r"""What moves a calibration's errors: trials, hours, a wrong alpha, crosstalk that the twin's form does not know.
+r"""What moves a calibration's errors: trials, hours, a wrong alpha, and what the twin's form does not hold.
 
     python benchmarks/calibration_whatif.py [--serial 1] [--out calibration_whatif]
 
@@ -31,13 +31,32 @@ TRIALS = (1, 5, 20, 100)
 HOURS = (0.0, 1.0, 8.0, 24.0, 168.0)
 WRONG = (0.0, 1e-4, 1e-3, 1e-2)
 BEYOND = ("0", "0.05", "0.1", "0.2")
+PIXELS = (
+    0.0,
+    2.5,
+    4.0,
+    6.0,
+)  # per cent of scatter that no product of row and column holds; the sheet has 2.5
 FIGURES = ("open_loop_nrmse_mean", "closed_loop_nrmse_mean", "open_loop_alone_nrmse_mean")
 
 
-def calibrated(changes: dict[str, Any], folder: Path) -> dict[str, float]:
+def calibrated(changes: dict[str, Any], folder: Path, library: Path | None = None) -> dict[str, float]:
     """A calibration's summary."""
-    data = run_scenario("calibrate_closed_loop", overrides=FEWER | changes, out=folder)
+    data = run_scenario("calibrate_closed_loop", overrides=FEWER | changes, out=folder, library=library)
     return dict(json.loads(data.attrs["summary"]))
+
+
+def with_pixels(folder: Path) -> dict[float, dict[str, Any]]:
+    """Sheets of optics with other scatter of the pixels, put into a library; and the changes that take them."""
+    text = (Path(__file__).parents[1] / "components" / "optics.toml").read_text(encoding="utf-8")
+    assert text.count('spread = "2.5 %"') == 1
+    (folder / "components").mkdir(parents=True)
+    for share in PIXELS:
+        name = f"optics_{share:g}".replace(".", "_")
+        sheet = text.replace('spread = "2.5 %"', f'spread = "{share} %"')
+        sheet = sheet.replace('name = "optics"', f'name = "{name}"')
+        (folder / "components" / f"{name}.toml").write_text(sheet, encoding="utf-8")
+    return {share: {"parts.optics.sheet": f"optics_{share:g}".replace(".", "_")} for share in PIXELS}
 
 
 def with_wrong_alpha(folder: Path, held_out: int) -> list[dict[str, float]]:
@@ -72,15 +91,18 @@ def main() -> None:
         def table(name: str, key: str, changes: dict[Any, dict[str, Any]]) -> None:
             rows = []
             for value, change in changes.items():
-                found = calibrated({"serial": arguments.serial, **change}, place / f"{name}-{value}")
+                library = place / "library"
+                found = calibrated({"serial": arguments.serial, **change}, place / f"{name}-{value}", library)
                 rows.append({key: value, **{figure: found[figure] for figure in FIGURES}})
                 print(rows[-1], flush=True)
             tables[name] = rows
             path.write_text(json.dumps(tables, indent=1) + "\n")
 
+        pixels = with_pixels(place / "library")
         trials = ("open.trials", "open.dedicated_trials", "closed.trials")
         table("trials", "trials", {count: dict.fromkeys(trials, count) for count in TRIALS})
         table("hours", "hours_later", {hours: {"hours_later": hours} for hours in HOURS})
+        table("pixels", "pixel_structure_per_cent", pixels)
         table("crosstalk", "crosstalk_beyond", {q: {"parts.optics.crosstalk_beyond": q} for q in BEYOND})
         tables["alpha"] = with_wrong_alpha(place / "hours-0.0", FEWER["closed.held_out"])
         print(*tables["alpha"], sep="\n", flush=True)

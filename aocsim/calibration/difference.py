@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from aocsim.calibration.chain import NAMES
 from aocsim.calibration.sheet import CLOSED, Sheet
+from aocsim.calibration.transient_fit import TRANSIENT
 from aocsim.significance import LEVEL
 
 Array = NDArray[np.float64]
@@ -27,7 +28,7 @@ _SETS = {
     "light": (("+", "-"), ("p3", "p2", "p0")),
     "law": (("+", "-"), None, ("A", "B", "C")),
     **dict.fromkeys(("row", "later", "earlier"), (("+", "-"), None)),
-    **dict.fromkeys(("offset", "offset_per_beta", *CLOSED), (None,)),
+    **dict.fromkeys(("offset", "offset_per_beta", *CLOSED, *TRANSIENT), (None,)),
 }
 """What the axes of a group's values are called; None is the channel's number."""
 
@@ -91,7 +92,8 @@ def sheet_difference(old: Sheet, new: Sheet) -> SheetDifference:
 
     notes, comparable = _notes(old, new)
     a, b = old.values, new.values
-    names = [name for name in (*NAMES, *CLOSED) if name in a and name in b and a[name].shape == b[name].shape]
+    known = (*NAMES, *CLOSED, *TRANSIENT)
+    names = [name for name in known if name in a and name in b and a[name].shape == b[name].shape]
     seen = {name: _compared(name, old, new) for name in names}
     total = int(sum(which.sum() for which in seen.values()))
     limit = float(norm.isf(LEVEL / (2 * max(total, 1))))
@@ -118,6 +120,8 @@ def _notes(old: Sheet, new: Sheet) -> tuple[list[str], bool]:
     for one, other, name in ((old, new, "new"), (new, old, "old")):
         if one.electronics is not None and other.electronics is None:
             notes.append(f"the {name} one has no closed loop: {', '.join(CLOSED)} are not compared")
+        if one.transients and not other.transients:
+            notes.append(f"the {name} one has no transients: {', '.join(TRANSIENT)} are not compared")
     return notes, comparable
 
 

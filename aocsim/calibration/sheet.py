@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from aocsim.calibration.chain import LAW, LIGHT, NAMES, PAIR, Chain
 from aocsim.calibration.closed import Electronics
 from aocsim.calibration.result import twin_of
+from aocsim.calibration.transient_fit import TRANSIENT
 from aocsim.components.slm_measured import MeasuredSlm
 from aocsim.errors import InputError
 from aocsim.folders import recover
@@ -53,6 +54,7 @@ class Sheet:
         source: the file.
         chain: of the open loop.
         electronics: of the closed loop; None of a calibration that has none.
+        transients: poles, delays and gains by name, (n,) each; empty without transients.
         errors: standard error of every parameter, by the names of `values`, in their shapes.
         identified: whether the experiments say anything of it, likewise; false of what was held.
         correlation: (parameters, parameters) of the open loop's errors, in the order of `Chain.vector`.
@@ -65,6 +67,7 @@ class Sheet:
     source: Path
     chain: Chain
     electronics: Electronics | None
+    transients: Mapping[str, Array]
     errors: Mapping[str, Array]
     identified: Mapping[str, NDArray[np.bool_]]
     correlation: Array
@@ -89,7 +92,7 @@ class Sheet:
         found = {name: np.asarray(getattr(self.chain, name)) for name in NAMES}
         if self.electronics is not None:
             found |= dict(zip(CLOSED, self.electronics.vector.reshape(len(CLOSED), -1), strict=True))
-        return found
+        return {**found, **self.transients}
 
     def twin(self) -> Measurement:
         """The parameters in the public twin's format, which has no place for gains of alpha and of the drive."""
@@ -144,8 +147,8 @@ def read_sheet(path: Path) -> Sheet:
         )
     shapes = _shapes(_channels(data, path))
     closed = any(name in data for name in CLOSED)
-    if not closed:
-        shapes = {name: shape for name, shape in shapes.items() if name not in CLOSED}
+    left_out = [*(() if closed else CLOSED), *(name for name in TRANSIENT if name not in data)]
+    shapes = {name: shape for name, shape in shapes.items() if name not in left_out}
     values = {name: _numbers(data, name, shape, path) for name, shape in shapes.items()}
     errors = {name: _numbers(data, f"{name}_error", shape, path) for name, shape in shapes.items()}
     for name, error in errors.items():
@@ -156,12 +159,13 @@ def read_sheet(path: Path) -> Sheet:
     chain = Chain(**{name: values[name] for name in NAMES})
     size = len(chain.vector)
     seen = {name: _numbers(data, f"{name}_identified", shapes[name], path) != 0 for name in NAMES}
-    # every closed loop's parameter moves every rest
-    seen |= {name: np.ones(shapes[name], dtype=bool) for name in shapes if name in CLOSED}
+    # every closed loop's parameter moves every rest, and every transient's its trace
+    seen |= {name: np.ones(shapes[name], dtype=bool) for name in shapes if name not in NAMES}
     return Sheet(
         path,
         chain,
         Electronics(*(values[name] for name in CLOSED)) if closed else None,
+        {name: values[name] for name in TRANSIENT if name in values},
         errors,
         seen,
         _numbers(data, "correlation", (size, size), path),
@@ -184,7 +188,7 @@ def _channels(data: xarray.Dataset, path: Path) -> int:
 def _shapes(n: int) -> dict[str, tuple[int, ...]]:
     """Of every parameter, for n channels."""
     of_chain = ((PAIR,), (2, LIGHT), (2, n), (2, n, LAW), (2, n - 1), (2, n - 1), (n,), (n,))
-    return dict(zip(NAMES, of_chain, strict=True)) | dict.fromkeys(CLOSED, (n,))
+    return dict(zip(NAMES, of_chain, strict=True)) | dict.fromkeys((*CLOSED, *TRANSIENT), (n,))
 
 
 def _numbers(data: xarray.Dataset, name: str, shape: tuple[int, ...], path: Path) -> Array:

@@ -39,6 +39,8 @@ Array = NDArray[np.float64]
 COMMON = ("f", "t_0", "k", "d")  # parameters beside the offsets
 SCALE = np.array([1e6, 1e-9, 1.0, 1.0])  # Hz, s, 1, 1: of the fit's steps
 OFFSET_SCALE = 1e-3  # V
+TRANSIENT = ("pole", "delay", "transient_alpha_gain", "transient_drive_gain")
+"""Names of f, t_0, k and d in a sheet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,25 +156,16 @@ def _model(x: Array, traces: Traces, j: int) -> tuple[Array, Array]:
 def transient_variables(fit: TransientFit, traces: Traces) -> Variables:
     """The fit as variables of a Dataset."""
     each = ("channel",)
-    named = (
-        ("pole", fit.pole, "Hz", "pole of the node"),
-        ("delay", fit.delay, "s", "delay of the transient behind the closing of the loop"),
-        (
-            "transient_alpha_gain",
-            fit.alpha,
-            "1",
-            "relaxation that arrives over the one that is set, from transients",
-        ),
-        (
-            "transient_drive_gain",
-            fit.drive,
-            "1",
-            "drive that arrives over the one that is set, from transients",
-        ),
+    values = (fit.pole, fit.delay, fit.alpha, fit.drive)
+    described = (
+        ("Hz", "pole of the node"),
+        ("s", "delay of the transient behind the closing of the loop"),
+        ("1", "relaxation that arrives over the one that is set, from transients"),
+        ("1", "drive that arrives over the one that is set, from transients"),
     )
     out: dict[str, tuple[tuple[str, ...], object, str, str]] = {}
-    for (name, values, unit, told), error in zip(named, fit.error, strict=True):
-        out[name] = (each, values, unit, told)
+    for name, found, error, (unit, told) in zip(TRANSIENT, values, fit.error, described, strict=True):
+        out[name] = (each, found, unit, told)
         out[f"{name}_error"] = (each, error, unit, f"standard error: {told}")
     out["transient_offset"] = (
         ("relaxation", "channel"),

@@ -91,6 +91,30 @@ def test_a_value_that_has_moved_is_named(command: Command) -> None:
     assert command("diff", a, b, "--quiet") == (1, "", "")
 
 
+def with_transients(data: xarray.Dataset, pole: float = 5e6) -> xarray.Dataset:
+    for name, value, error, unit in (
+        ("pole", pole, 200.0, "Hz"),
+        ("delay", 0.0, 1e-11, "s"),
+        ("transient_alpha_gain", 1.0, 1e-6, "1"),
+        ("transient_drive_gain", 1.0, 1e-4, "1"),
+    ):
+        data[name] = ("channel", np.full(5, value), {"units": unit})
+        data[f"{name}_error"] = ("channel", np.full(5, error), {"units": unit})
+    return data
+
+
+def test_poles_are_compared_where_both_have_transients(command: Command) -> None:
+    plain, one = sheet("plain.nc"), sheet("one.nc", with_transients, seed=1)
+    status, out, _ = command("diff", plain, one)
+    assert status == 0 and "the old one has no transients: pole, delay" in out
+    slower = sheet("slower.nc", lambda data: with_transients(data, 4.99e6), seed=2)
+    status, out, _ = command("diff", one, slower)
+    assert (status, out.splitlines()[-1]) == (1, "the calibrations differ beyond their errors: pole")
+    row = next(line.split() for line in out.splitlines() if line.startswith("pole"))
+    # 10 kHz in units of the root of two squares of 200 Hz
+    assert row[1] == "Hz" and float(row[5]) == pytest.approx(-1e4 / (200 * np.sqrt(2)), rel=0.01)
+
+
 def test_what_cannot_be_compared_is_said(command: Command) -> None:
     whole = sheet("whole.nc")
     status, out, _ = command("diff", whole, sheet("open.nc", seed=1, closed=False))
