@@ -171,12 +171,13 @@ def test_back_to_back_trials_average_less_than_spaced_ones(bench):
         return read.var(axis=0)[used]
 
     white = variance(1, 0.0, 3, 0.0).mean()
-    single = variance(1, 0.0, 1, 1.0).mean() - white
+    # all of one seed: the first of several trials is the single one, so that most of the scatter is common
+    single = variance(1, 0.0, 2, 1.0).mean() - white
     apart = variance(trials, FAR_APART, 2, 1.0).mean() - white / trials
     together = variance(trials, close, 2, 1.0).mean() - white / trials
     lags = np.arange(1, trials)
     rho = flicker_correlation(lags * close, bench.machine.slm.flicker_correlation_time)
     expected = (1 + 2 * np.sum((1 - lags / trials) * rho)) / trials
     assert apart / single == pytest.approx(1 / trials, rel=0.25)
-    assert together / single == pytest.approx(expected, rel=0.2)
+    assert together / single == pytest.approx(expected, rel=0.12)
     assert together > 3 * apart
