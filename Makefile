@@ -49,3 +49,4 @@ $(VENV)/.bench-installed: pyproject.toml | $(VENV)/bin/python
 
 clean:
 	rm -rf $(VENV) build dist results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find aocsim -name '*.nb[ic]' -delete

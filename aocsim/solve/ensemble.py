@@ -28,7 +28,7 @@ from aocsim.solve.rest import Watch
 Array = NDArray[Any]
 
 ROWS = 64  # solves of a block with common matrices
-OWN_ROWS = 32  # with matrices of their own, which have to stay in the cache
+OWN_ROWS = 32  # with matrices of their own: more share the cost of a step, fewer take fewer steps
 VALUES = 16_384  # floating-point numbers of one state of a block, at most, for more than one pole
 FIRST_STEP = 0.1  # of the fastest pole's time constant
 GROWTH = 4  # of the exponential method's steps on the way to a record's end, once a loop comes to rest
