@@ -120,14 +120,20 @@ def test_cells_instead_of_the_host_carry_the_heart_too() -> None:
 
 @pytest.mark.slow
 def test_worse_without_trim_and_from_the_data_sheet_alone() -> None:
+    """With noise of its own each time: a shift of 128 samples is known to a fifth, their mean over seeds to a tenth."""
     base = {"samples": 128, "serial": 3, "record.samples": 0}
-    trimmed = summary_of(aocsim.run("heart", overrides=base))
-    bare = summary_of(aocsim.run("heart", overrides={**base, "compile.operating_point_trim": 0}))
-    nominal = summary_of(
-        aocsim.run(
-            "heart", overrides={**base, "compile.operating_point_trim": 0, "compile.knowledge": "nominal"}
-        )
-    )
-    assert bare["rms_shift"] > 2 * trimmed["rms_shift"]
-    assert nominal["rms_shift"] > 2 * bare["rms_shift"]
-    assert bare["top_bias_per_step_max"] > 2 * trimmed["top_bias_per_step_max"]
+    ways: dict[str, dict[str, object]] = {
+        "trimmed": {},
+        "bare": {"compile.operating_point_trim": 0},
+        "nominal": {"compile.operating_point_trim": 0, "compile.knowledge": "nominal"},
+    }
+    found = {
+        way: [summary_of(aocsim.run("heart", seed=seed, overrides=base | change)) for seed in (1, 2, 3)]
+        for way, change in ways.items()
+    }
+    shift = {way: np.array([one["rms_shift"] for one in some]) for way, some in found.items()}
+    assert np.all(shift["bare"] > 1.4 * shift["trimmed"])
+    assert shift["bare"].mean() > 1.6 * shift["trimmed"].mean()
+    assert np.all(shift["nominal"] > 2 * shift["bare"])
+    bias = {way: np.array([one["top_bias_per_step_max"] for one in some]) for way, some in found.items()}
+    assert bias["bare"].mean() > 2 * bias["trimmed"].mean()
