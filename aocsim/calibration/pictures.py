@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -230,9 +231,9 @@ def transients(data: xarray.Dataset) -> Figure:
     error = data["transient_mean_error"].values[:, worst]
     alpha = data["transient_alpha"].values[:, worst]
     figure, (one, two, three) = pyplot.subplots(1, 3, figsize=(7.6, 2.9))
-    for k, (colour, marker) in enumerate(
-        zip((BLUE, ORANGE, GREEN, VERMILION), ("o", "s", "D", "^"), strict=True)
-    ):
+    # a laboratory may record more relaxations than there are colours
+    looks = cycle(zip((BLUE, ORANGE, GREEN, VERMILION), ("o", "s", "D", "^"), strict=True))
+    for k, (colour, marker) in zip(range(len(alpha)), looks, strict=False):
         label = f"$\\alpha$ = {alpha[k]:.3f}"
         one.plot(time, read[k, 0], marker, color=colour, markersize=2.2, label=label)
         one.plot(time, read[k, 0] - left[k, 0], color=colour, linewidth=0.8)

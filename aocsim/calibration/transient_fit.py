@@ -97,7 +97,12 @@ def fit_transients(traces: Traces) -> TransientFit:
     values, errors = np.empty((terms, n)), np.empty((known, n))
     chi_squared, residual = np.empty(n), np.empty_like(traces.mean)
     for j in range(n):
-        factors = [np.linalg.cholesky(one[j] / traces.trials) for one in traces.covariance]
+        try:
+            factors = [np.linalg.cholesky(one[j] / traces.trials) for one in traces.covariance]
+        except np.linalg.LinAlgError as error:
+            raise InputError(
+                f"samples of channel {j} have no covariance that could weigh them", key="transient_covariance"
+            ) from error
 
         def white(values: Array, factors: list[Array] = factors) -> Array:
             # (a, samples, any) to (samples, a times any)

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 
 from aocsim.bench import SimulatedBench
+from aocsim.calibration import pictures
 from aocsim.calibration.transient_fit import _model, fit_transients, transient_variables
 from aocsim.calibration.transients import (
     ALPHAS,
@@ -19,6 +21,7 @@ from aocsim.calibration.transients import (
 from aocsim.errors import InputError
 from aocsim.library import Library
 from aocsim.machine import Machine
+from aocsim.record import assemble
 
 TIME = np.arange(SAMPLES) / 4.6875e6
 N = 24
@@ -133,6 +136,8 @@ def test_bad_traces_are_refused(recorded):
     traces = recorded[1]
     with pytest.raises(InputError, match="too few trials"):
         fit_transients(replace(traces, trials=LEAST_TRIALS - 1))
+    with pytest.raises(InputError, match="samples of channel 0 have no covariance"):
+        fit_transients(replace(traces, covariance=np.zeros_like(traces.covariance)))
     mean = traces.mean.copy()
     mean[0, 0, 3, 7] = np.nan
     with pytest.raises(InputError, match="not a number"):
@@ -141,6 +146,19 @@ def test_bad_traces_are_refused(recorded):
     mean[..., 9] = 0.25
     with pytest.raises(InputError, match="channel 9 are constant"):
         fit_transients(replace(traces, mean=mean))
+
+
+def test_any_number_of_relaxations_is_fitted_and_drawn(recorded):
+    """Three, as another laboratory may have recorded them, and five."""
+    traces = recorded[1]
+    for which in ([0, 1, 3], [0, 1, 2, 3, 3]):
+        parts = {name: getattr(traces, name)[which] for name in ("alpha", "drive", "mean", "covariance")}
+        some = replace(traces, **parts)
+        data = assemble(transient_variables(fit_transients(some), some), {}, {})
+        data.attrs = {"scenario": '{"seed": 1}', "machine": "aoc48, serial 5"}
+        figure = pictures.transients(data)
+        assert len(figure.axes[0].get_legend().get_texts()) == len(which)
+        pyplot.close(figure)
 
 
 def test_every_variable_has_its_unit(recorded):
