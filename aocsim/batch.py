@@ -54,8 +54,7 @@ class Draws:
         keys = key_schedule(self._seed, f"{self._name}.{which}")
         out = np.empty((len(self._places), *shape))
         for item, (sample, step) in enumerate(self._places):
-            for trial in range(trials):
-                fill_counted(keys, (sample, step, begun + trial), out[item, trial])
+            fill_counted(keys, (sample, step, begun), out[item])
         return out
 
 

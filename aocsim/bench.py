@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -229,6 +229,21 @@ def spacing_of(live: Live, wanted: float | None) -> float:
     if wanted is not None:
         return wanted
     return live.flicker.independent_after if live.flicker is not None else 0.0
+
+
+def clock_after(machine: Machine, spacing: float, readings: Iterable[tuple[int, int]], clock: float) -> float:
+    """Where a bench's clock stands after weights have been loaded and readings taken, without taking them, s.
+
+    Args:
+        machine: at the bench.
+        spacing: s between trials' begins.
+        readings: numbers of conditions and of trials, in order.
+        clock: s, where it stands before.
+    """
+    clock += _plan(machine, 1, spacing, True).load_time
+    for conditions, trials in readings:
+        clock += _taken(_plan(machine, trials, spacing, False), conditions)
+    return clock
 
 
 def with_samples(machine: Machine, samples: int) -> Machine:

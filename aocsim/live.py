@@ -138,7 +138,7 @@ class FlickerProcess:
     def _normals(self, index: int) -> NDArray[np.float32]:
         """xi_k of equation (1), (2 + 2 n^2,)."""
         out = np.empty(self._width, dtype=np.float32)
-        fill_counted(self._keys, (index % _WORD, index // _WORD, 0), out)
+        fill_counted(self._keys, (index % _WORD, index // _WORD, 0), out[None])
         return out
 
 

@@ -2,7 +2,9 @@
 
 Of each experiment the window means of its trials are kept: their mean, their standard deviation, and two signs of a
 loop that does not come to rest. Every block is a file of its own until all are there; a calibration that was
-interrupted goes on with the first block that is missing, on the bench's clock where the last one ended.
+interrupted goes on with the blocks that are missing, on the bench's clock where it would have stood. Where a block's
+duration is known before it is made, as on a simulated bench, blocks are made side by side; each has a bench of its own,
+so that what they give is the same in any order.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,9 @@ from numpy.typing import NDArray
 from aocsim.calibration.experiments import Block
 from aocsim.errors import InputError
 from aocsim.instrument import Instrument, Reading
+from aocsim.interrupts import raise_if_interrupted
 from aocsim.output import write_atomically
+from aocsim.parallel import parallel
 
 Array = NDArray[np.float64]
 
@@ -74,19 +79,26 @@ def take(
     kept: Path | None = None,
     done: Callable[[int], object] = lambda solves: None,
     clock: float = 0.0,
+    ends: Callable[[Block, float], float] | None = None,
+    workers: int = 1,
 ) -> list[Taken]:
     """Make all experiments that have not been made.
 
     Args:
         blocks: in their order.
-        open_bench: called once for each block that is not finished.
+        open_bench: called once for each block that is not finished; in a worker where there are several.
         kept: folder of finished blocks; None keeps nothing.
-        done: called with the number of solves of blocks that were found finished.
+        done: called with the number of solves of blocks that were found finished, and of those that workers have made.
         clock: s, where the bench's clock stands at the first block.
+        ends: where the clock will stand after a block that begins at a given instant, s; None where only the bench
+            itself can tell.
+        workers: blocks that are made side by side, where `ends` is given.
 
     Raises:
         InputError: a file in the folder that is damaged, or of another calibration.
     """
+    if ends is not None and workers > 1:
+        return _side_by_side(list(blocks), open_bench, kept, done, clock, ends, workers)
     out: list[Taken] = []
     for block in blocks:
         path = None if kept is None else kept / f"{block.name}.npz"
@@ -100,6 +112,44 @@ def take(
         clock = taken.ended
         out.append(taken)
     return out
+
+
+def _side_by_side(
+    blocks: list[Block],
+    open_bench: OpenBench,
+    kept: Path | None,
+    done: Callable[[int], object],
+    clock: float,
+    ends: Callable[[Block, float], float],
+    workers: int,
+) -> list[Taken]:
+    starts: list[float] = []
+    for block in blocks:
+        starts.append(clock)
+        clock = ends(block, clock)
+    paths = [None if kept is None else kept / f"{block.name}.npz" for block in blocks]
+    found: dict[int, Taken] = {}
+    for i, (block, path, start) in enumerate(zip(blocks, paths, starts, strict=True)):
+        if path is not None and path.exists():
+            found[i] = _read(path, block, start)
+            done(block.solves)
+    missing = [i for i in range(len(blocks)) if i not in found]
+    asked = [(blocks[i], starts[i]) for i in missing]
+    for i, taken in zip(missing, parallel(partial(_begin, open_bench), asked, workers), strict=True):
+        if (path := paths[i]) is not None:
+            _write(path, taken, starts[i])
+        found[i] = taken
+        done(taken.block.solves)
+        raise_if_interrupted()
+    for i, after in enumerate([*starts[1:], clock]):
+        if found[i].ended != after:
+            raise RuntimeError(f"block {blocks[i].name} ended at {found[i].ended} s, not {after} s")
+    return [found[i] for i in range(len(blocks))]
+
+
+def _begin(open_bench: OpenBench, asked: tuple[Block, float]) -> Taken:
+    block, clock = asked
+    return _take(block, open_bench(block.name, clock))
 
 
 def _take(block: Block, bench: Instrument) -> Taken:

@@ -1,97 +1,111 @@
 """Two-dimensional data sets: points uniform in filled shapes.
 
-A shape is a set of closed rings; a point belongs to it when a ray from the point crosses the rings an odd
-number of times, so that a ring inside another is a hole. Every shape is normalised to [-1, 1]^2: its bounding
-box is centred on the origin and one common factor makes the longer side 2, which keeps its proportions.
+A data set is named by a key of `SHAPES`; by `letter:TEXT`, for example `letter:A`, outlines of DejaVu Sans Bold; or by
+`polygon:FILE`, an outline in a file (`aocsim.diffusion.polygon_file` states the formats). Every shape is normalised to
+[-1, 1]^2: its bounding box is centred on the origin and one common factor makes the longer side 2, which keeps its
+proportions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from aocsim.errors import InputError, unknown_name
+from aocsim.diffusion.glyphs import text_rings
+from aocsim.diffusion.polygon_file import read_polygon
+from aocsim.diffusion.polygons import Rings, checked, inside, normalised, uniform_points
+from aocsim.diffusion.shapes import SHAPES
+from aocsim.errors import InputError, nearest_name
 from aocsim.law import Array
 
-OUTLINE_POINTS = 256
+__all__ = ["LETTER", "POLYGON", "SHAPES", "check_data", "inside", "shape_points", "shape_rings"]
+
+LETTER, POLYGON = "letter:", "polygon:"
+"""What a data set's name begins with when a text, or the name of a file, follows."""
 
 
-def _heart() -> tuple[Array, ...]:
-    """Heart curve x = 16 sin^3 u, y = 13 cos u - 5 cos 2u - 2 cos 3u - cos 4u, as a polygon."""
-    u = np.linspace(0.0, 2.0 * np.pi, OUTLINE_POINTS, endpoint=False)
-    x = 16.0 * np.sin(u) ** 3
-    y = 13.0 * np.cos(u) - 5.0 * np.cos(2 * u) - 2.0 * np.cos(3 * u) - np.cos(4 * u)
-    return (np.stack([x, y], axis=1),)
+def check_data(name: str) -> None:
+    """Refuse what can be no data set, without reading the file of `polygon:FILE`.
+
+    Args:
+        name: name of a data set.
+
+    Raises:
+        InputError: an unknown name, an empty text or file name, or a text that the font cannot draw.
+    """
+    if name.startswith(POLYGON):
+        if not name.removeprefix(POLYGON).strip():
+            raise InputError(
+                "the name of the file is missing", key="data", got=name, allowed=f"{POLYGON}FILE"
+            )
+    elif name.startswith(LETTER):
+        text_rings(name.removeprefix(LETTER), key="data")
+    elif name not in SHAPES:
+        raise InputError(
+            "unknown data set",
+            key="data",
+            got=name,
+            nearest=_nearest(name),
+            allowed=[*sorted(SHAPES), f"{LETTER}TEXT", f"{POLYGON}FILE"],
+        )
 
 
-SHAPES: dict[str, Callable[[], tuple[Array, ...]]] = {"heart": _heart}
-"""Name -> function that returns the rings, each (vertices, 2), in any unit."""
+def _nearest(name: str) -> str | None:
+    """The name that was probably meant: a single character is a letter, the part before a colon a prefix."""
+    head, colon, rest = name.partition(":")
+    if colon:
+        prefix = nearest_name(head + colon, (LETTER, POLYGON))
+        return None if prefix is None else prefix + rest
+    if len(name) == 1:
+        return LETTER + name
+    return nearest_name(name, (*SHAPES, LETTER + name[-1:], POLYGON + "FILE"))
 
 
-def shape_rings(name: str) -> tuple[Array, ...]:
+def shape_rings(name: str, folder: str | os.PathLike[str] | None = None) -> Rings:
     """Outline of a shape, normalised to [-1, 1]^2.
 
     Args:
-        name: a key of `SHAPES`.
+        name: a key of `SHAPES`, letter:TEXT or polygon:FILE.
+        folder: folder that a relative FILE is taken from; None is the current one.
 
     Returns:
-        Rings, each (vertices, 2), not repeating the first vertex, in network units.
+        Rings, each (vertices, 2), not repeating the first vertex, in network units; a ring within another is a
+        hole (even-odd rule).
 
     Raises:
-        InputError: no shape has this name.
+        InputError: no shape has this name, the font cannot draw the text, or the file is refused.
     """
-    if name not in SHAPES:
-        raise unknown_name("data set", name, SHAPES, key="data")
-    rings = SHAPES[name]()
-    vertices = np.concatenate(rings)
-    lower, upper = vertices.min(axis=0), vertices.max(axis=0)
-    scale = 2.0 / float((upper - lower).max())
-    return tuple((ring - (lower + upper) / 2.0) * scale for ring in rings)
+    check_data(name)
+    if name.startswith(POLYGON):
+        return normalised(read_polygon(Path(folder or ".") / name.removeprefix(POLYGON)))
+    if name.startswith(LETTER):
+        return normalised(text_rings(name.removeprefix(LETTER), key="data"))
+    return normalised(SHAPES[name]())
 
 
-def inside(rings: tuple[Array, ...], points: Array) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Whether points lie in a shape, by the even-odd rule.
+def shape_points(
+    shape: str | Sequence[Array],
+    count: int,
+    rng: np.random.Generator,
+    folder: str | os.PathLike[str] | None = None,
+) -> Array:
+    """Points drawn uniformly from a filled shape.
 
     Args:
-        rings: closed rings, each (vertices, 2).
-        points: (count, 2), in the unit of the rings.
-
-    Returns:
-        (count,) booleans.
-    """
-    x, y = points[:, 0], points[:, 1]
-    odd = np.zeros(len(points), dtype=np.bool_)
-    for ring in rings:
-        for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
-            # A horizontal edge fails the first condition for every point, so the division is safe.
-            if y0 != y1:
-                odd ^= ((y0 > y) != (y1 > y)) & (x < x0 + (y - y0) * ((x1 - x0) / (y1 - y0)))
-    return odd
-
-
-def shape_points(name: str, count: int, rng: np.random.Generator) -> Array:
-    """Points drawn uniformly from a filled shape, by rejection from its bounding box.
-
-    Args:
-        name: a key of `SHAPES`.
+        shape: a name as `shape_rings` takes it, or rings, in network units.
         count: how many points, 0 or more.
         rng: source of the randomness.
+        folder: folder that the FILE of polygon:FILE is taken from; None is the current one.
 
     Returns:
-        (count, 2) points in [-1, 1]^2, network units.
+        (count, 2) points in [-1, 1]^2, network units. The same for a name and for its rings; fewer points from the
+        same generator are the first of more.
 
     Raises:
-        InputError: no shape has this name, or `count` is negative.
+        InputError: no shape has this name, its file or the rings are refused, or `count` is negative.
     """
-    rings = shape_rings(name)
-    if count < 0:
-        raise InputError("the number of points is negative", key="count", got=count, allowed="0 or more")
-    vertices = np.concatenate(rings)
-    lower, upper = vertices.min(axis=0), vertices.max(axis=0)
-    accepted = np.empty((0, 2))
-    while len(accepted) < count:
-        # Half as many again as are missing: the shapes fill one half of their box or more.
-        candidates = rng.uniform(lower, upper, size=(16 + 3 * (count - len(accepted)) // 2, 2))
-        accepted = np.concatenate([accepted, candidates[inside(rings, candidates)]])
-    return accepted[:count]
+    rings = shape_rings(shape, folder) if isinstance(shape, str) else checked(shape, key="shape")
+    return uniform_points(rings, count, rng)

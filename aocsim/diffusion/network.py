@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aocsim.diffusion.checks import check_layers, check_outline
+from aocsim.diffusion.data import shape_rings
 from aocsim.errors import InputError
 from aocsim.interrupts import interrupts_deferred
 from aocsim.law import Array, Law
@@ -42,9 +44,11 @@ class Network:
         activation: the law s, network units in and out.
         data: name of the data set that the network was trained on.
         origin: how the network came about: plain values that JSON can hold.
+        outline: outline of the data as rings, each (vertices, 2), in network units; empty where it is not kept.
 
     Raises:
-        InputError: shapes that do not chain, or values that are not finite; `key` names the variable.
+        InputError: shapes that do not chain, values that are not finite, or an outline that bounds no area, meets
+            itself or is not normalised; `key` names the variable.
     """
 
     name: str
@@ -54,13 +58,15 @@ class Network:
     activation: Law
     data: str
     origin: Mapping[str, object] = field(default_factory=dict)
+    outline: tuple[Array, ...] = ()
 
     def __post_init__(self) -> None:
         """Make the arrays float64 and check them."""
         for key in ("weights", "biases", "time_embeddings"):
             arrays = tuple(np.ascontiguousarray(a, dtype=np.float64) for a in getattr(self, key))
             object.__setattr__(self, key, arrays)
-        _check_layers(self.weights, self.biases, self.time_embeddings)
+        check_layers(self.weights, self.biases, self.time_embeddings)
+        object.__setattr__(self, "outline", check_outline(self.outline, self.layout[0]))
 
     @property
     def depth(self) -> int:
@@ -76,6 +82,15 @@ class Network:
     def units(self) -> int:
         """Number of units of the loop, d + h_1 + ... + h_{K-1}."""
         return sum(self.layout)
+
+    @property
+    def rings(self) -> tuple[Array, ...]:
+        """Rings of the data, each (vertices, 2), in network units: those kept, or those that `data` names.
+
+        Raises:
+            InputError: none are kept, and `data` names no known shape or a file that is refused.
+        """
+        return self.outline or shape_rings(self.data)
 
     def velocity(self, x: Array, t: float | Array) -> Array:
         """Velocity dx/dt = f(x, t).
@@ -121,55 +136,6 @@ def as_times(t: float | Array, batch: int) -> Array:
     return np.broadcast_to(array, (batch,))
 
 
-def _check_layers(
-    weights: tuple[Array, ...],
-    biases: tuple[Array, ...],
-    embeddings: tuple[Array, ...],
-    file: Path | None = None,
-) -> None:
-    """Refuse layers that do not chain or are not finite. Variables are named as in the file."""
-    depth = len(weights)
-    if not depth or len(biases) != depth or len(embeddings) != depth:
-        raise InputError(
-            "a network has as many biases and time embeddings as weights",
-            file=file,
-            got=f"{depth} weights, {len(biases)} biases, {len(embeddings)} time embeddings",
-            allowed="the same number of each, at least 1",
-        )
-    for i, weight in enumerate(weights):
-        if weight.ndim != 2:
-            raise InputError(
-                "wrong shape", file=file, key=f"weight_{i + 1}", got=weight.shape, allowed="(output, input)"
-            )
-    for i, weight in enumerate(weights):
-        # The last layer returns to the dimensions of the first one's input: a velocity is as wide as a point.
-        wanted = weights[(i + 1) % depth].shape[1]
-        if weight.shape[0] != wanted:
-            raise InputError(
-                "layers do not chain: the outputs of a layer are the inputs of the next, those of the last "
-                "layer are the inputs of the first",
-                file=file,
-                key=f"weight_{i + 1}",
-                got=weight.shape,
-                allowed=str((wanted, weight.shape[1])),
-            )
-        for key, vector in ((f"bias_{i + 1}", biases[i]), (f"time_embedding_{i + 1}", embeddings[i])):
-            if vector.shape != weight.shape[:1]:
-                raise InputError(
-                    "wrong shape", file=file, key=key, got=vector.shape, allowed=str(weight.shape[:1])
-                )
-    for kind, arrays in (("weight", weights), ("bias", biases), ("time_embedding", embeddings)):
-        for i, array in enumerate(arrays):
-            bad = int(array.size - np.isfinite(array).sum())
-            if bad:
-                raise InputError(
-                    "not a finite number",
-                    file=file,
-                    key=f"{kind}_{i + 1}",
-                    got=f"{bad} of {array.size} values",
-                )
-
-
 def save_network(network: Network, path: str | os.PathLike[str], loss: Array | None = None) -> Path:
     """Write a network to a netCDF-4 file, complete or not at all.
 
@@ -201,6 +167,12 @@ def save_network(network: Network, path: str | os.PathLike[str], loss: Array | N
             embedding,
             one | {"long_name": f"bias of layer {i} per unit of diffusion time"},
         )
+    for i, ring in enumerate(network.outline, start=1):
+        variables[f"data_ring_{i}"] = (
+            (f"vertex_{i}", "axis"),
+            ring,
+            one | {"long_name": f"ring {i} of the outline of the data"},
+        )
     law = network.activation
     variables["activation_coefficients"] = (
         ("interval", "power"),
@@ -227,6 +199,7 @@ def save_network(network: Network, path: str | os.PathLike[str], loss: Array | N
             "name": network.name,
             "data": network.data,
             "layers": network.depth,
+            "data_rings": len(network.outline),
             "activation_name": law.name,
             "origin": json.dumps(dict(network.origin), sort_keys=True),
         },
@@ -257,7 +230,7 @@ def load_network(path: str | os.PathLike[str]) -> Network:
 
     Raises:
         InputError: the file is missing, cut short, no netCDF file or no network, of another schema version;
-            a variable is missing, is not finite, or has a shape that does not chain.
+            a variable is missing, is not finite, or has a shape that does not chain; the outline is damaged.
     """
     file = Path(path)
     dataset = _read(file)
@@ -267,7 +240,8 @@ def load_network(path: str | os.PathLike[str]) -> Network:
             tuple(_variable(dataset, f"{kind}_{i}", file) for i in range(1, depth + 1))
             for kind in ("weight", "bias", "time_embedding")
         )
-        _check_layers(weights, biases, embeddings, file)
+        check_layers(weights, biases, embeddings, file)
+        outline = check_outline(_outline(dataset, file), weights[0].shape[1], file)
         return Network(
             str(dataset.attrs["name"]),
             weights,
@@ -276,6 +250,7 @@ def load_network(path: str | os.PathLike[str]) -> Network:
             _law(dataset, file),
             str(dataset.attrs["data"]),
             dict(json.loads(dataset.attrs["origin"])),
+            outline,
         )
     except KeyError as error:
         raise InputError("the attribute is missing", file=file, key=str(error.args[0])) from error
@@ -321,6 +296,23 @@ def _variable(dataset: xarray.Dataset, key: str, file: Path) -> Array:
     if values.dtype.kind not in "fiu":
         raise InputError("not numbers", file=file, key=key, got=str(values.dtype), allowed="float64")
     return np.asarray(values, dtype=np.float64)
+
+
+def _outline(dataset: xarray.Dataset, file: Path) -> tuple[Array, ...]:
+    """Rings of the data, as many as the attribute says; a file that keeps none may be without it."""
+    kept = [str(name) for name in dataset.variables if str(name).startswith("data_ring_")]
+    if not kept and "data_rings" not in dataset.attrs:
+        return ()
+    count = int(dataset.attrs["data_rings"])
+    if count != len(kept):
+        raise InputError(
+            "not the number of rings that the file keeps",
+            file=file,
+            key="data_rings",
+            got=count,
+            allowed=str(len(kept)),
+        )
+    return tuple(_variable(dataset, f"data_ring_{i}", file) for i in range(1, count + 1))
 
 
 def _law(dataset: xarray.Dataset, file: Path) -> Law:

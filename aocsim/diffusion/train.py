@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from aocsim.diffusion.data import SHAPES, shape_points
+from aocsim.diffusion.data import check_data, shape_points, shape_rings
 from aocsim.diffusion.network import Network
-from aocsim.errors import InputError, from_validation, nearest_name
+from aocsim.errors import InputError, from_validation
 from aocsim.interrupts import raise_if_interrupted
 from aocsim.law import Array, Law
 from aocsim.seeds import stream
@@ -95,10 +95,7 @@ class Recipe(_Strict):
     @field_validator("data")
     @classmethod
     def _known_data(cls, value: str) -> str:
-        if value not in SHAPES:
-            near = nearest_name(value, SHAPES)
-            hint = f"; did you mean {near!r}?" if near else ""
-            raise ValueError(f"unknown data set, known: {', '.join(sorted(SHAPES))}{hint}")
+        check_data(value)
         return value
 
 
@@ -220,7 +217,8 @@ def train(
         "python": platform.python_version(),
     }
     weights, biases, embeddings = tuple(parts[0::3]), tuple(parts[1::3]), tuple(parts[2::3])
-    return Network(recipe.name, weights, biases, embeddings, activation, recipe.data, origin), loss
+    outline = shape_rings(recipe.data)
+    return Network(recipe.name, weights, biases, embeddings, activation, recipe.data, origin, outline), loss
 
 
 def _optimise(recipe: Recipe, activation: Law, progress: bool, start: Network | None) -> tuple[Array, Array]:
@@ -325,3 +323,5 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
         return Recipe.model_validate(table)
     except ValidationError as error:
         raise from_validation(error, Recipe, file) from error
+    except InputError as error:
+        raise error.located(file=file) from None

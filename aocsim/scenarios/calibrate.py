@@ -11,13 +11,14 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.bench import SimulatedBench
+from aocsim.bench import SimulatedBench, clock_after, spacing_of
 from aocsim.calibration.chain import LAW, NAMES, Chain
 from aocsim.calibration.closed import ClosedFit, Electronics, Experiments, at_rest, fit_closed, rests
 from aocsim.calibration.experiments import Block, closed, dedicated, sweep
@@ -32,6 +33,7 @@ from aocsim.errors import InputError
 from aocsim.experiment import SolveSettings
 from aocsim.instrument import Capabilities, Instrument, sealed
 from aocsim.library import Library
+from aocsim.live import Live
 from aocsim.machine import Machine
 from aocsim.output import write_json
 from aocsim.provenance import named_path
@@ -211,27 +213,54 @@ def experiments_of(
     if kept is not None:
         _claim(kept, setup)
     settings = settings_of(scenario)
+    workers = settings.threads
+    benches = _Benches(setup.machine, scenario.seed, settings, progress)
+    if workers > 1:  # each makes whole blocks, and what it has made is counted when it is here
+        benches = replace(benches, settings=replace(settings, threads=1), progress=_nothing)
+    fitted, held = blocks_of(scenario, setup.facts)
+    taken = take(fitted, benches, kept, progress, ends=benches.ends, workers=workers)
+    later = taken[-1].ended + scenario.hours_later * SECONDS_PER_HOUR
+    taken += take(held, benches, kept, progress, clock=later, ends=benches.ends, workers=workers)
+    transients = None
+    if scenario.transients is not None:
+        block = transient_block(setup.facts, trials=scenario.transients.trials)
+        whole = _Benches(setup.machine, scenario.seed, settings, progress)
+        transients = take_transients(block, whole, kept, progress, clock=taken[-1].ended)
+    return Record(setup.facts, setup.label, tuple(taken), transients)
 
-    def open_bench(name: str, clock: float) -> Instrument:
+
+@dataclass(frozen=True, eq=False)
+class _Benches:
+    """Opens a bench for each block; can be sent to a worker."""
+
+    machine: Machine
+    seed: int
+    settings: SolveSettings
+    progress: Callable[[int], object]
+
+    def __call__(self, name: str, clock: float) -> Instrument:
         bench = SimulatedBench(
-            setup.machine,
-            seed=scenario.seed,
+            self.machine,
+            seed=self.seed,
             name=f"calibrate.{name}",
-            settings=settings,
-            progress=progress,
+            settings=self.settings,
+            progress=self.progress,
         )
         bench.wait(clock)
         return sealed(bench)
 
-    fitted, held = blocks_of(scenario, setup.facts)
-    taken = take(fitted, open_bench, kept, progress)
-    later = taken[-1].ended + scenario.hours_later * SECONDS_PER_HOUR
-    taken += take(held, open_bench, kept, progress, clock=later)
-    transients = None
-    if scenario.transients is not None:
-        block = transient_block(setup.facts, trials=scenario.transients.trials)
-        transients = take_transients(block, open_bench, kept, progress, clock=taken[-1].ended)
-    return Record(setup.facts, setup.label, tuple(taken), transients)
+    @cached_property
+    def _spacing(self) -> float:
+        return spacing_of(Live.of(self.machine, self.seed), None)
+
+    def ends(self, block: Block, clock: float) -> float:
+        """Where the clock will stand after a block, s."""
+        readings = [(len(setting.condition), setting.trials) for setting in block.settings]
+        return clock_after(self.machine, self._spacing, readings, clock)
+
+
+def _nothing(solves: int) -> None:
+    """Tell nobody: a worker has no progress bar."""
 
 
 def _claim(kept: Path, setup: Setup) -> None:

@@ -14,7 +14,6 @@ from aocsim.batch import Measured
 from aocsim.bench import spacing_of
 from aocsim.calibration.sheet import Sheet, read_sheet
 from aocsim.compiler import Compiled, compile_network, knowledge_of
-from aocsim.diffusion.data import shape_rings
 from aocsim.diffusion.network import Network, load_network
 from aocsim.diffusion.operator import BlockOperator
 from aocsim.errors import InputError
@@ -131,7 +130,7 @@ def prepare(scenario: Scenario, library: Library) -> Setup:
     built = with_record(Machine.build(spec, scenario.serial), scenario)
     network = load_network(library.model_path(scenario.model).with_suffix(".nc"))
     steps = scenario.diffusion.steps
-    shape_rings(network.data)  # known data, or refused before the first solve
+    _ = network.rings  # known data, or refused before the first solve
     check_memory(scenario, built, network)
     operator = BlockOperator.from_network(network, 1.0 / steps)
     settings, room = scenario.compile, scenario.environment

@@ -56,9 +56,9 @@ def compare(setup: Setup, run: Run) -> Comparison:
     d, steps = network.layout[0], scenario.diffusion.steps
     states = ideal_states(network, run.start, steps)
     data = stream(REFERENCE_SEED, f"data.{network.data}.held_out")
-    reference = shape_points(network.data, REFERENCE_POINTS, data)
+    reference = shape_points(network.rings, REFERENCE_POINTS, data)
     other = stream(REFERENCE_SEED, f"data.{network.data}.floor")
-    floor = shape_points(network.data, scenario.samples, other)
+    floor = shape_points(network.rings, scenario.samples, other)
     mean, covariance = gaussian_fit(reference)
     gaussian = gaussian_sample(mean, covariance, scenario.samples, stream(REFERENCE_SEED, "data.gaussian"))
     frequency, magnitude = open_path_response(setup)

@@ -229,16 +229,24 @@ def fill_normals(draws: Draws, step: int, place: int, out: Array) -> None:
                 out[b, i] = draws.four[j, b * groups + i - begin]
 
 
+@compiled
+def _fill_runs(draws: Draws, step: int, place: int, out: Array) -> None:
+    """`fill_normals` for draws (runs, n) at consecutive places, each with all counters of the block."""
+    for run in range(out.shape[0]):
+        fill_normals(draws, step, place + run, out[run : run + 1])
+
+
 def fill_counted(keys: Words, number: tuple[int, int, int], out: Array) -> None:
-    """Standard normals of one draw, which three words tell from all others of its stream.
+    """Standard normals of consecutive draws, each of which three words tell from all others of its stream.
 
     Args:
         keys: `key_schedule`.
-        number: of the draw, each below 2^32.
-        out: of any shape, in one piece; at most 2^34 numbers.
+        number: of the first draw, each below 2^32; the others differ in the last word.
+        out: (draws, ...), in one piece; at most 2^34 numbers a draw.
     """
     first, second, third = number
-    groups = -(-out.size // 4)
+    runs = out.reshape(len(out), -1)
+    groups = -(-runs.shape[1] // 4)
     draws = Draws(
         keys,
         np.full(groups, first, dtype=np.uint64),
@@ -247,4 +255,4 @@ def fill_counted(keys: Words, number: tuple[int, int, int], out: Array) -> None:
         np.empty((2, groups)),
         np.empty((4, groups)),
     )
-    fill_normals(draws, second, third, out.reshape(1, -1))
+    _fill_runs(draws, second, third, runs)

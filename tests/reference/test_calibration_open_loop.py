@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import aocsim.twin
-from aocsim.bench import SimulatedBench
+from aocsim.bench import SimulatedBench, clock_after, spacing_of
 from aocsim.calibration.chain import SLOPE, SWING, Chain
 from aocsim.calibration.experiments import dedicated, signed_grey, sweep
 from aocsim.calibration.joint import fit_together
@@ -13,6 +13,7 @@ from aocsim.calibration.start import first_chain
 from aocsim.errors import InputError, PhysicsError
 from aocsim.experiment import SolveSettings
 from aocsim.library import Library
+from aocsim.live import Live
 from aocsim.machine import Machine
 
 BETA = 18.6
@@ -187,6 +188,32 @@ def test_an_interrupted_calibration_goes_on(tmp_path, monkeypatch):
     for one, other in zip(whole, again, strict=True):
         for name in ("mean", "deviation", "motion", "creep", "ended"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def foretold(block, clock):
+    machine = Machine.build(Library.open().machine("aoc48"), serial=4)
+    spacing = spacing_of(Live.of(machine, 2), None)
+    return clock_after(machine, spacing, [(len(s.condition), s.trials) for s in block.settings], clock)
+
+
+def test_blocks_made_side_by_side_are_those_made_in_turn(tmp_path):
+    """The same bits, also where a worker's run goes on from what another has left."""
+    facts = typical("facts", 0.0).capabilities
+    blocks = [
+        *list(dedicated(facts, BETA, trials=1, levels=2))[:1],
+        *sweep(facts, BETA, 5, matrices=4, inputs=2, gains=2, trials=2),
+    ]
+    whole = take(blocks, typical, clock=100.0)
+    take(blocks[:2], typical, tmp_path, clock=100.0)
+    told = []
+    again = take(blocks, typical, tmp_path, told.append, 100.0, foretold, workers=2)
+    assert told == [block.solves for block in blocks]
+    assert {path.stem for path in tmp_path.iterdir()} == {block.name for block in blocks}
+    for one, other in zip(whole, again, strict=True):
+        for name in ("mean", "deviation", "motion", "creep", "ended"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    with pytest.raises(RuntimeError, match="not 100000"):
+        take(blocks[:1], typical, None, told.append, 0.0, lambda block, clock: 1e5, workers=2)
 
 
 def test_blocks_of_another_calibration_and_damaged_ones_are_refused(tmp_path):

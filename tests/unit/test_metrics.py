@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import sqrtm
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
@@ -29,6 +30,38 @@ def test_w2_of_clouds_of_different_size():
     assert w2(np.array([[0.0]]), np.array([[1.0], [-3.0]])) == pytest.approx(np.sqrt(5.0))
 
 
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_w2_on_a_line_is_that_of_the_sorted_points(m, n, seed):
+    """In one dimension the optimal plan keeps the order: repeat either cloud's points to a common number, sort."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.standard_normal(m), rng.uniform(-3.0, 1.0, n)
+    sorted_a, sorted_b = np.sort(np.repeat(a, n)), np.sort(np.repeat(b, m))
+    assert w2(a[:, None], b[:, None]) == pytest.approx(
+        np.sqrt(((sorted_a - sorted_b) ** 2).mean()), rel=1e-9, abs=1e-9
+    )
+
+
+def test_w2_of_gaussian_clouds_falls_to_the_closed_form():
+    """W2^2 = |m|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2), from above as the clouds grow."""
+    rng = np.random.default_rng(3)
+    a, b, shift = np.diag([0.3, 0.1]), np.array([[0.2, 0.1], [0.1, 0.2]]), np.array([0.4, -0.2])
+    root = np.sqrt(a)
+    closed = np.sqrt(shift @ shift + np.trace(a + b - 2.0 * sqrtm(root @ b @ root)).real)
+    errors = []
+    for count, redraws in ((32, 200), (128, 40), (512, 10)):
+        distances = [
+            w2(
+                rng.multivariate_normal(np.zeros(2), a, count),
+                rng.multivariate_normal(shift, b, count),
+            )
+            for _ in range(redraws)
+        ]
+        errors.append(np.mean(distances) / closed - 1.0)
+    assert errors[0] > errors[1] > errors[2] > -0.02
+    assert abs(errors[2]) < 0.05
+
+
 def test_w2_of_a_cloud_with_itself_is_zero():
     points = np.random.default_rng(1).standard_normal((50, 2))
     assert w2(points, points) == pytest.approx(0.0, abs=1e-7)
@@ -50,6 +83,24 @@ def test_mmd2_of_two_gaussians_has_the_closed_form():
     values = [mmd2_unbiased(a, b + shift, bandwidth=width) for a, b in clouds]
     assert np.mean(values) == pytest.approx(expected, abs=4.0 * np.std(values) / np.sqrt(len(values)))
     assert np.std(values) / np.sqrt(len(values)) < 0.01
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_mmd2_of_gaussians_of_unequal_width_has_the_closed_form(dimensions):
+    """E k(x, y) = (h^2/(h^2 + v))^(d/2) exp(-|m|^2/2(h^2 + v)), v the variance of x - y in each direction."""
+    width, shift, sd_a, sd_b = 0.5, 0.3, 0.4, 0.7
+
+    def kernel(variance, distance):
+        scale = width**2 + variance
+        return (width**2 / scale) ** (dimensions / 2) * np.exp(-(distance**2) / (2.0 * scale))
+
+    expected = kernel(2 * sd_a**2, 0.0) + kernel(2 * sd_b**2, 0.0) - 2.0 * kernel(sd_a**2 + sd_b**2, shift)
+    rng = np.random.default_rng(dimensions)
+    clouds = rng.standard_normal((200, 2, 100, dimensions)) * np.array([sd_a, sd_b])[:, None, None]
+    clouds[:, 1, :, 0] += shift
+    values = [mmd2_unbiased(a, b, bandwidth=width) for a, b in clouds]
+    assert np.mean(values) == pytest.approx(expected, abs=4.0 * np.std(values) / np.sqrt(len(values)))
+    assert np.std(values) / np.sqrt(len(values)) < 0.05 * expected
 
 
 def test_mmd2_of_two_pairs_by_hand():

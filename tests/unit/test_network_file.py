@@ -1,9 +1,11 @@
+import dataclasses
 import json
 import stat
 
 import numpy as np
 import pytest
 
+from aocsim.diffusion.data import shape_rings
 from aocsim.diffusion.network import Network, load_loss, load_network, save_network
 from aocsim.errors import InputError
 from aocsim.law import Law
@@ -194,3 +196,91 @@ def test_layers_that_do_not_chain_make_no_network():
         a_network(weights=(np.zeros((4, 2)), np.zeros((3, 5)), np.zeros((2, 3))))
     with pytest.raises(InputError, match="as many"):
         a_network(biases=())
+
+
+def with_outline(**changes):
+    return a_network(data="polygon:absent.csv", outline=shape_rings("letter:O"), **changes)
+
+
+@pytest.fixture
+def outlined(tmp_path):
+    return save_network(with_outline(), tmp_path / "outlined.nc")
+
+
+def test_outline_comes_back_bit_for_bit_and_needs_no_file(outlined):
+    again = load_network(outlined)
+    assert len(again.outline) == len(again.rings) == 2
+    for a, b in zip(again.rings, shape_rings("letter:O"), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_rings_are_those_of_the_name_where_none_are_kept(saved):
+    again = load_network(saved)
+    assert again.outline == ()
+    np.testing.assert_array_equal(again.rings[0], shape_rings("heart")[0])
+    with pytest.raises(InputError, match="no such file"):
+        a_network(data="polygon:absent.csv").rings  # noqa: B018
+
+
+def test_file_from_before_outlines_were_kept_is_read(saved):
+    def older(dataset):
+        del dataset.attrs["data_rings"]
+        return dataset
+
+    assert load_network(rewrite(saved, older)).outline == ()
+
+
+def test_kept_outline_says_what_it_is(outlined):
+    import xarray
+
+    dataset = xarray.load_dataset(outlined)
+    assert dataset.attrs["data_rings"] == 2
+    assert dataset["data_ring_2"].dims == ("vertex_2", "axis")
+    assert "outline" in dataset["data_ring_2"].attrs["long_name"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda d: d.drop_vars("data_ring_2"), "data_rings: not the number of rings.*got 2; allowed: 1"),
+        (lambda d: d.assign_attrs(data_rings=1), "data_rings: not the number of rings.*got 1; allowed: 2"),
+        (lambda d: d.rename(data_ring_2="data_ring_7"), "data_ring_2: the variable is missing"),
+        (lambda d: d.assign_attrs(data_rings="two"), "attribute is damaged"),
+        (lambda d: d.isel(axis=[0]), "data_ring_1: wrong shape"),
+        (lambda d: d.assign(data_ring_1=d["data_ring_1"].isel(axis=0)), "data_ring_1: wrong shape"),
+        (lambda d: d.assign(data_ring_2=d["data_ring_2"] * np.nan), "data_ring_2: not a finite"),
+        (lambda d: d.assign(data_ring_2=d["data_ring_2"].astype(str)), "data_ring_2: not numbers"),
+        (lambda d: d.assign(data_ring_1=d["data_ring_1"] * 0.0), "outline: ring 1 encloses nothing"),
+        (
+            lambda d: d.assign({key: 2.0 * d[key] for key in ("data_ring_1", "data_ring_2")}),
+            "outline: the outline is not normalised",
+        ),
+        (lambda d: d.assign(data_ring_2=d["data_ring_2"] + 0.5), "outline: the outline crosses"),
+        (lambda d: d.isel(vertex_2=slice(2)), "outline: ring 2 encloses nothing"),
+    ],
+)
+def test_damaged_outline_is_refused(outlined, spoil, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load_network(rewrite(outlined, spoil))
+    assert caught.value.file == str(outlined)
+
+
+def test_rings_without_their_number_are_refused(outlined):
+    def spoil(dataset):
+        del dataset.attrs["data_rings"]
+        return dataset
+
+    with pytest.raises(InputError, match="data_rings: the attribute is missing"):
+        load_network(rewrite(outlined, spoil))
+
+
+def test_outline_makes_no_network_of_other_dimensions():
+    flat = {"weights": (np.eye(3),), "biases": (np.zeros(3),), "time_embeddings": (np.zeros(3),)}
+    assert a_network(**flat).outline == ()
+    with pytest.raises(InputError, match="two dimensions"):
+        with_outline(**flat)
+
+
+def test_network_can_be_changed_and_keeps_its_outline():
+    changed = dataclasses.replace(with_outline(), name="other")
+    np.testing.assert_array_equal(changed.rings[0], shape_rings("letter:O")[0])
