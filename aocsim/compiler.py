@@ -325,8 +325,7 @@ def invert_chain(
 
 def _check_drive(operator: BlockOperator, program: Program, machine: Machine) -> None:
     """Refuse a program whose drive leaves the DAC's range."""
-    peak = np.abs(operator.bias) + np.abs(operator.time_embedding)
-    peak[: operator.layout[0]] += DRIVE_SIGMA
+    peak = np.abs(operator.bias) + np.abs(operator.time_embedding) + DRIVE_SIGMA * operator.entries
     volts = np.abs(program.drive(peak))
     worst = int(np.argmax(volts))
     if volts[worst] > machine.dac.full_scale:

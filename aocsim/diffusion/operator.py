@@ -91,8 +91,7 @@ class BlockOperator:
         Raises:
             InputError: dt is not a positive finite number.
         """
-        if not (np.isfinite(dt) and dt > 0.0):
-            raise InputError("out of range", key="dt", got=dt, allowed="a positive number")
+        checked_step(dt)
         n = network.units
         matrix, bias, embedding = np.zeros((n, n)), np.zeros(n), np.zeros(n)
         layers = zip(
@@ -118,6 +117,19 @@ class BlockOperator:
     def ring(self) -> list[tuple[slice, slice]]:
         """(rows, columns) of the block of each layer, W_1 first and dt W_K last."""
         return _ring(self.layout)
+
+    @property
+    def result(self) -> slice:
+        """Units that hold the step's result: the first d."""
+        return slice(0, self.layout[0])
+
+    @property
+    def entries(self) -> Array:
+        """(n,) 1 for units to whose drive x is added, and 0 for the others."""
+        out = np.zeros(self.units)
+        out[: self.layout[0]] = 1.0
+        out[self.result] = 1.0
+        return out
 
     def relaxed(self, alpha: float | Array) -> BlockOperator:
         """The operator a z + (1 - a) ADM(z): same fixed points, more iterations, (1 - a) W in the optics.
@@ -258,6 +270,8 @@ class BlockOperator:
             if len(x) != batch:
                 raise InputError("wrong shape", key="x", got=x.shape, allowed=str((batch, self.layout[0])))
             drive[:, : self.layout[0]] += x
+            if self.result.start:
+                drive[:, self.result] += x
         return drive
 
     def _residual(self, z: Array, drive: Array) -> Array:
@@ -321,6 +335,16 @@ class BlockOperator:
             bounded = np.abs(z).max(axis=1, keepdims=True) < _RUNAWAY
             z = np.where(bounded, z + gain * self._residual(z, drive), z)
         return z
+
+
+def checked_step(dt: float) -> None:
+    """Refuse what is no step of diffusion time.
+
+    Raises:
+        InputError: not a positive finite number.
+    """
+    if not (np.isfinite(dt) and dt > 0.0):
+        raise InputError("out of range", key="dt", got=dt, allowed="a positive number")
 
 
 def _ring(layout: tuple[int, ...]) -> list[tuple[slice, slice]]:
