@@ -62,6 +62,19 @@ def _summary(data: xarray.Dataset) -> dict[str, Any]:
     return dict(json.loads(data.attrs["summary"]))
 
 
+SOLVES = {
+    "explicit_euler": "explicit diffusion steps",
+    "heun": "solves of Heun's method, two a step",
+    "implicit_euler": "implicit diffusion steps",
+    "crank_nicolson": "Crank-Nicolson diffusion steps",
+}
+
+
+def solves_of(data: xarray.Dataset) -> str:
+    """What the entries of the axis `step` are, in the plural."""
+    return SOLVES[json.loads(data.attrs["scenario"])["diffusion"]["method"]]
+
+
 def _cloud(axis: Axes, points: Array, **style: Any) -> None:
     """Scatter the first two dimensions of points (n, d)."""
     axis.scatter(points[:, 0], points[:, 1], **style)
@@ -89,7 +102,7 @@ def samples(data: xarray.Dataset) -> Figure:
     axes[0].set_ylabel("$x_2$ (network units)")
     axes[1].legend(loc="lower right", handletextpad=0.1, markerscale=1.5)
     figure.suptitle(
-        f"{data.sizes['sample']} samples, {data.sizes['step']} implicit diffusion steps ({source_of(data)})"
+        f"{data.sizes['sample']} samples, {data.sizes['step']} {solves_of(data)} ({source_of(data)})"
     )
     return figure
 

@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from aocsim.diffusion.methods import Stepping
 from aocsim.diffusion.operator import BlockOperator
 from aocsim.errors import PhysicsError
 from aocsim.instrument import Instrument
@@ -379,15 +380,14 @@ def at_operating_point(
     bench: Instrument,
     program: Program,
     trims: Trims,
-    operator: BlockOperator,
+    stepping: Stepping,
     start: Array,
-    steps: int,
     *,
     analog: bool = False,
 ) -> Trims:
-    """Correct the bias at each diffusion step by the mean error of other noise samples.
+    """Correct the bias at each solve of a diffusion by the mean error of other noise samples.
 
-    At each step the mean over samples of (read-out - ideal fixed point) = e, in network units, is taken off by
+    At each solve the mean over samples of (read-out - ideal fixed point) = e, in network units, is taken off by
     moving the additive term by -(I - J) e, with J the ideal map's mean jacobian: to first order the mean fixed
     point then moves by -e. The samples go on from the corrected read-outs.
 
@@ -398,10 +398,9 @@ def at_operating_point(
         bench: with its electronics trimmed and the program loaded.
         program: what is to run.
         trims: found so far.
-        operator: the ideal operator of one step.
+        stepping: method, network and steps.
         start: (samples, d) noise that is used for nothing else. One trial each is enough, since the mean runs over
             all samples.
-        steps: diffusion steps.
         analog: the sample goes from step to step in the bench's analog memory, whose pedestal is then trimmed too.
     """
     began = bench.clock
@@ -411,26 +410,25 @@ def at_operating_point(
     if analog:
         correction = np.zeros_like(trims.correction)
         for _ in range(CHAIN_ROUNDS):
-            correction = correction + _of_chains(bench, program, correction, operator, start)
-        solves = CHAIN_ROUNDS * len(start) * steps
+            correction = correction + _of_chains(bench, program, correction, stepping.operator, start)
+        solves = CHAIN_ROUNDS * len(start) * stepping.solves
     else:
-        correction, solves = _step_by_step(bench, program, operator, start, steps), len(start) * steps
+        correction, solves = _solve_by_solve(bench, program, stepping, start), len(start) * stepping.solves
     left = float(np.sqrt(np.mean(correction**2)))
     cost = Cost("operating point", solves, bench.clock - began, left)
     return replace(trims, correction=correction, costs=(*trims.costs, cost))
 
 
-def _step_by_step(
-    bench: Instrument, program: Program, operator: BlockOperator, start: Array, steps: int
-) -> Array:
-    """Corrections (steps, n) V where the host takes the samples from step to step."""
-    out, x = [], start
-    for step in range(steps):
-        t = (step + 1) / steps
+def _solve_by_solve(bench: Instrument, program: Program, stepping: Stepping, start: Array) -> Array:
+    """Corrections (solves, n) V where the host takes the samples from solve to solve."""
+    out, points, operator = [], [start], stepping.operator
+    for _ in range(stepping.solves):
+        x, t = stepping.ask(points)
         read = bench.read(program.drive(operator.additive(t, x)))
         error, correction = _error_of(program, operator, read.mean, x, t)
         out.append(correction)
-        x = (program.units(read.mean) - error)[:, : start.shape[1]]
+        corrected = (program.units(read.mean) - error)[:, stepping.result]
+        points.append(stepping.accept(points, corrected))
     return np.array(out)
 
 

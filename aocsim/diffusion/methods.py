@@ -117,10 +117,8 @@ class Stepping:
         """
         done = len(points) - 1
         if not 0 <= done < self.solves:
-            raise InputError(
-                "no solve is left", key="points", got=len(points), allowed=f"1 to {self.solves}"
-            )
-        x = as_batch(points[-1], self.network.layout[0], "points")
+            raise InputError("no solve is left", key="points", got=len(points), allowed=f"1 to {self.solves}")
+        x = as_batch(points[-1], self.operator.layout[0], "points")
         step, second = divmod(done, solves_per_step(self.method))
         if self.method == "crank_nicolson":
             return self._explicit_half(points), (step + 1) * self.dt

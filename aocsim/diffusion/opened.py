@@ -48,9 +48,7 @@ class OpenedOperator(BlockOperator):
         layout = (*network.layout, d)
         n = sum(layout)
         matrix, bias, embedding = np.zeros((n, n)), np.zeros(n), np.zeros(n)
-        layers = zip(
-            _chain(layout), network.weights, network.biases, network.time_embeddings, strict=True
-        )
+        layers = zip(_chain(layout), network.weights, network.biases, network.time_embeddings, strict=True)
         for i, ((rows, columns), weight, b, e) in enumerate(layers, start=1):
             factor = dt if i == network.depth else 1.0
             matrix[rows, columns] = factor * weight

@@ -34,8 +34,8 @@ def _kept(scenario: Scenario) -> int:
 def result_bytes(scenario: Scenario, machine: Machine, network: Network) -> int:
     """Size of the arrays of all steps: read-outs, digital fixed points, and recorded voltages."""
     n, times, d = machine.channels, machine.digitiser.samples, network.layout[0]
-    each = scenario.samples * (n + network.units + times * d) + _kept(scenario) * times * n
-    return 8 * scenario.diffusion.steps * each
+    each = scenario.samples * (n + network.units + d + times * d) + _kept(scenario) * times * n
+    return 8 * scenario.diffusion.solves * each
 
 
 def check_memory(scenario: Scenario, machine: Machine, network: Network) -> None:
@@ -44,7 +44,7 @@ def check_memory(scenario: Scenario, machine: Machine, network: Network) -> None
     Raises:
         ResourceError: says what needs how much.
     """
-    n, times, steps = machine.channels, machine.digitiser.samples, scenario.diffusion.steps
+    n, times, steps = machine.channels, machine.digitiser.samples, scenario.diffusion.solves
     samples, trials, noise = scenario.samples, scenario.trials, scenario.solve.noise
     matrix = 8.0 * n * n
     large = result_bytes(scenario, machine, network)

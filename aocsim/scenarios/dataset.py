@@ -142,28 +142,33 @@ def dataset_of(setup: Setup, run: Run, comparison: Comparison, wall_seconds: flo
 
 def _coordinates(setup: Setup, run: Run) -> Variables:
     scenario, machine = setup.scenario, setup.machine
-    steps, d = scenario.diffusion.steps, setup.network.layout[0]
+    stepping, d = setup.stepping, setup.network.layout[0]
 
     def axis(name: str, values: Any, unit: str, text: str) -> tuple[tuple[str, ...], Any, str, str]:
         return (name,), values, unit, text
 
     return {
         "sample": axis("sample", np.arange(scenario.samples), "1", "diffusion sample"),
-        "step": axis("step", np.arange(1, steps + 1), "1", "diffusion step"),
-        "diffusion_time": axis(
-            "step", np.arange(1, steps + 1) / steps, "1", "diffusion time at the end of the step"
-        ),
+        "step": axis("step", np.arange(1, stepping.solves + 1), "1", _step_name(setup)),
+        "diffusion_time": axis("step", stepping.times, "1", "diffusion time at the end of the step"),
         "recorded_sample": axis(
             "recorded_sample", np.arange(run.voltage.shape[1]), "1", "sample whose waves are kept"
         ),
         "trial": axis("trial", np.arange(run.voltage.shape[2]), "1", "trial"),
         "channel": axis("channel", np.arange(machine.channels), "1", "channel"),
         "input_channel": axis("input_channel", np.arange(machine.channels), "1", "input channel"),
-        "unit": axis("unit", np.arange(setup.network.units), "1", "network unit"),
+        "unit": axis("unit", np.arange(setup.operator.units), "1", "network unit"),
         "dim": axis("dim", np.arange(d), "1", "data dimension"),
         "arm": axis("arm", np.array(["+", "-"]), "1", "optical arm"),
         "time": axis("time", machine.digitiser.times, "s", "time after the loop closes"),
     }
+
+
+def _step_name(setup: Setup) -> str:
+    """What an entry of the axis `step` is."""
+    if setup.stepping.solves == setup.stepping.steps:
+        return "diffusion step"
+    return "solve of the loop: predictor and corrector of each diffusion step in turn"
 
 
 def _run_variables(setup: Setup, run: Run, comparison: Comparison) -> Variables:

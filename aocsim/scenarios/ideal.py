@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.diffusion.network import Network
+from aocsim.diffusion.methods import Stepping
 from aocsim.diffusion.operator import BlockOperator
 from aocsim.errors import PhysicsError
 
@@ -49,21 +49,18 @@ def fixed_points(operator: BlockOperator, x: Array, t: float) -> Array:
     return out
 
 
-def ideal_states(network: Network, x0: Array, steps: int) -> Array:
-    """Points after every implicit Euler step, without the noise before them, (steps, samples, d).
-
-    `aocsim.diffusion.samplers.implicit_euler` without its hidden units, which would be large.
+def ideal_states(stepping: Stepping, x0: Array) -> Array:
+    """Points after every solve, digitally, without the noise before them, (solves, samples, d).
 
     Raises:
-        PhysicsError: a step has no fixed point.
+        PhysicsError: a solve has no fixed point.
     """
-    operator = BlockOperator.from_network(network, 1.0 / steps)
-    out = np.empty((steps, *x0.shape))
-    x = x0
-    for k in range(steps):
+    points = [x0]
+    for k in range(stepping.solves):
+        x, t = stepping.ask(points)
         try:
-            x = fixed_points(operator, x, (k + 1) / steps)[:, : x0.shape[1]]
+            found = fixed_points(stepping.operator, x, t)[:, stepping.result]
         except PhysicsError as error:
-            raise PhysicsError(f"implicit Euler step {k + 1} of {steps}: {error}") from error
-        out[k] = x
-    return out
+            raise PhysicsError(f"{stepping.method}, solve {k + 1} of {stepping.solves}: {error}") from error
+        points.append(stepping.accept(points, found))
+    return np.array(points[1:])

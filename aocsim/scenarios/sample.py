@@ -15,6 +15,7 @@ from aocsim.bench import spacing_of
 from aocsim.calibration.sheet import Sheet, read_sheet
 from aocsim.compiler import Compiled, compile_network, knowledge_of
 from aocsim.diffusion.network import Network, load_network
+from aocsim.diffusion.methods import Stepping
 from aocsim.diffusion.operator import BlockOperator
 from aocsim.errors import InputError
 from aocsim.experiment import Experiment
@@ -63,7 +64,7 @@ class Setup:
         machine: as built, with the scenario's record and window, in the room where it is used.
         trim_machine: the same in the room where it was trimmed.
         network: the trained model.
-        operator: of one diffusion step.
+        stepping: the diffusion's method and steps, with the operator of every solve.
         compiled: the program and its errors.
         schedule: of one sample.
         sheet: the calibration that the machine is known by, if it is.
@@ -74,15 +75,20 @@ class Setup:
     machine: Machine
     trim_machine: Machine
     network: Network
-    operator: BlockOperator
+    stepping: Stepping
     compiled: Compiled
     schedule: Schedule
     sheet: Sheet | None = None
 
+    @property
+    def operator(self) -> BlockOperator:
+        """What the loop is programmed with."""
+        return self.stepping.operator
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What the run gave. Diffusion steps stand on the first axis.
+    """What the run gave. Solves of a sample, one for each diffusion step but two of Heun's, stand on the first axis.
 
     Attributes:
         trims: what the trims have found, and what they took.
@@ -90,14 +96,14 @@ class Run:
         alpha_left: (n,) alpha that arrives less the one that is wanted.
         tended: when each sample began, and the bias that held for it.
         start: (samples, d) noise.
-        state: (steps, samples, d) points after each step, network units.
-        read_out: (steps, samples, n) V; like the other large ones in a file if there is much of them.
-        ideal_fixed_point: (steps, samples, units) digital fixed point from the machine's own state.
-        settling: (steps, samples) s; nan without diagnosis.
-        saturated: (steps, samples) whether a used channel's fixed point is outside the amplifier's linear range; false
+        state: (solves, samples, d) points after each solve, network units.
+        read_out: (solves, samples, n) V; like the other large ones in a file if there is much of them.
+        ideal_fixed_point: (solves, samples, units) digital fixed point from the machine's own state.
+        settling: (solves, samples) s; nan without diagnosis.
+        saturated: (solves, samples) whether a used channel's fixed point is outside the amplifier's linear range; false
             without diagnosis.
-        voltage: (steps, kept samples, kept trials, times, n) V.
-        solution_voltage: (steps, samples, times, d) V, channels that carry the sample, first trial.
+        voltage: (solves, kept samples, kept trials, times, n) V.
+        solution_voltage: (solves, samples, times, d) V, channels that carry the sample, first trial.
         evaluations: of the right-hand side in the run's solves.
         trim_seconds: wall time of the trims.
         solve_seconds: wall time of trims and solves.
@@ -129,10 +135,11 @@ def prepare(scenario: Scenario, library: Library) -> Setup:
     spec = library.machine(scenario.machine, scenario.parts)
     built = with_record(Machine.build(spec, scenario.serial), scenario)
     network = load_network(library.model_path(scenario.model).with_suffix(".nc"))
-    steps = scenario.diffusion.steps
+    diffusion = scenario.diffusion
     _ = network.rings  # known data, or refused before the first solve
     check_memory(scenario, built, network)
-    operator = BlockOperator.from_network(network, 1.0 / steps)
+    stepping = Stepping.of(network, diffusion.method, diffusion.steps, diffusion.explicit_half)
+    operator = stepping.operator
     settings, room = scenario.compile, scenario.environment
     volts = settings.volts_per_unit or Machine.build(spec, serial=None).pair.knee
     # parts are known as their sheets have them, at the sheets' own temperature
@@ -155,13 +162,13 @@ def prepare(scenario: Scenario, library: Library) -> Setup:
     machine = built if room.temperature is None else built.at_temperature(room.temperature)
     plan = schedule(
         machine,
-        steps=steps,
+        steps=diffusion.solves,
         trials=scenario.trials,
         trial_spacing=spacing_of(Live.of(machine, scenario.seed), scenario.timeline.trial_spacing),
         memory=scenario.timeline.memory,
     )
     check_clock(scenario, plan)
-    return Setup(scenario, spec, machine, trim_machine, network, operator, compiled, plan, sheet)
+    return Setup(scenario, spec, machine, trim_machine, network, stepping, compiled, plan, sheet)
 
 
 def _calibrated(name: str, spec: MachineSpec, library: Library) -> tuple[Sheet, Machine]:
@@ -212,10 +219,10 @@ def check_clock(scenario: Scenario, plan: Schedule) -> None:
     Raises:
         InputError: names what makes it so long.
     """
-    trims = solves_of(scenario) - scenario.samples * scenario.trials * scenario.diffusion.steps
+    trims = solves_of(scenario) - scenario.samples * scenario.trials * scenario.diffusion.solves
     chained = scenario.timeline.memory == "sample_and_hold"
     # a trim's solve takes no longer than one of a sample
-    solve = plan.period / (scenario.trials * (1 if chained else scenario.diffusion.steps))
+    solve = plan.period / (scenario.trials * (1 if chained else scenario.diffusion.solves))
     waiting = SECONDS_PER_HOUR * scenario.environment.hours_since_trim
     spacing = scenario.timeline.trial_spacing
     total = waiting + plan.run_duration(scenario.samples) + trims * solve
@@ -232,7 +239,7 @@ def check_clock(scenario: Scenario, plan: Schedule) -> None:
 
 def solves_of(scenario: Scenario) -> int:
     """Number of solves of trims and run together."""
-    steps, electronics = scenario.diffusion.steps, 0
+    steps, electronics = scenario.diffusion.solves, 0
     if scenario.compile.trims == "bench":
         electronics = 2 * ALPHA_TRIALS * (1 + ALPHA_ROUNDS) + OFFSET_TRIALS * OFFSET_ROUNDS
     others = scenario.compile.operating_point_trim * steps
@@ -260,7 +267,7 @@ def execute(
     """
     scenario, operator, program = setup.scenario, setup.operator, setup.compiled.program
     machine, plan = setup.machine, setup.schedule
-    steps, count, trials = scenario.diffusion.steps, scenario.samples, scenario.trials
+    stepping, count, trials = setup.stepping, scenario.samples, scenario.trials
     began = time.perf_counter()
     trims, bench = trim(setup, progress)
     clock = bench.clock
@@ -271,7 +278,7 @@ def execute(
     loaded = replace(program, alpha=machine.gains.set_alpha(trims.alpha))
     run = Experiment(machine, loaded, live, scenario.seed, "run", settings_of(scenario))
     d, n = setup.network.layout[0], machine.channels
-    carriers = program.channel_of_unit[:d]
+    carriers = program.channel_of_unit[stepping.result]
     analog = scenario.timeline.memory == "sample_and_hold"
     chains = trials if analog else 1  # an analog memory averages no trials: each one is a chain of its own
     memory = AnalogMemory(
@@ -285,9 +292,9 @@ def execute(
     start = stream(scenario.seed, "start").standard_normal((count, d))
     kept = (min(scenario.record.samples, count), min(scenario.record.trials, trials))
     size = result_bytes(scenario, machine, setup.network)
-    x, found = start, _Collected(SpoolFolder(scratch(), size) if is_much(size) else None)
-    for step in range(steps):
-        t = (step + 1) / steps
+    points, found = [start], _Collected(SpoolFolder(scratch(), size) if is_much(size) else None)
+    for step in range(stepping.solves):
+        x, t = stepping.ask(points)
         from_host = x if step == 0 or not analog else np.zeros_like(x)
         drive = tended.bias + program.drive(operator.additive(t, from_host), trims.correction[step])
         starts = begun[:, None] + np.array(plan.starts[step])
@@ -309,9 +316,8 @@ def execute(
         rest = measured.fixed_point[::chains, program.channel_of_unit]
         low, high = machine.node.linear_low, machine.node.linear_high
         found.saturated.append(np.any((rest < low) | (rest > high), axis=-1))
-        x = np.array(program.units(read_out)[:, :d])
-        found.state.append(x)
-        if analog and step + 1 < steps:
+        points.append(stepping.accept(points, np.array(program.units(read_out)[:, stepping.result])))
+        if analog and step + 1 < stepping.solves:
             until = (
                 plan.starts[step + 1][0] - plan.starts[step][0] - plan.held + machine.digitiser.times[-1] / 2
             )
@@ -322,7 +328,7 @@ def execute(
         **left_by(setup, trims, clock),
         tended=tended,
         start=start,
-        state=np.array(found.state),
+        state=np.array(points[1:]),
         read_out=_whole(found.read_out),
         ideal_fixed_point=_whole(found.ideal),
         settling=np.array(found.settling),
@@ -352,7 +358,6 @@ class _Collected:
     folder: SpoolFolder | None
     settling: list[Array] = field(default_factory=list)
     saturated: list[NDArray[np.bool_]] = field(default_factory=list)
-    state: list[Array] = field(default_factory=list)
     evaluations: int = 0
 
     def __post_init__(self) -> None:

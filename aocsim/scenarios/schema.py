@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
+from aocsim.diffusion.methods import ExplicitHalf, Method, solves_per_step
 from aocsim.errors import InputError, validate
 from aocsim.spec import Text, flat_choice
 from aocsim.units import QuantityError, format_si, is_percentage, to_si
@@ -120,10 +121,33 @@ class Stored(Table):
 
 
 class Diffusion(Table):
-    """How the diffusion equation is stepped."""
+    """How the diffusion equation is stepped.
+
+    Attributes:
+        steps: of diffusion time.
+        method: of `aocsim.diffusion.methods`.
+        explicit_half: of Crank-Nicolson: digital, or from the read-out of the solve before.
+    """
 
     steps: int = Field(ge=1, le=4096)
-    method: Literal["implicit_euler"] = "implicit_euler"
+    method: Method = "implicit_euler"
+    explicit_half: ExplicitHalf = "digital"
+
+    @property
+    def solves(self) -> int:
+        """Solves of the loop for one sample."""
+        return self.steps * solves_per_step(self.method)
+
+    @model_validator(mode="after")
+    def _has_a_half(self) -> Diffusion:
+        if self.explicit_half != "digital" and self.method != "crank_nicolson":
+            raise InputError(
+                "is for crank_nicolson",
+                key="diffusion.explicit_half",
+                got=f"{self.explicit_half} with {self.method}",
+                allowed="digital",
+            )
+        return self
 
 
 class Compile(Table):
@@ -295,6 +319,17 @@ class Scenario(Stored):
     timeline: Timeline = Timeline()
     solve: Solve = Solve()
     record: Record = Record()
+
+    @model_validator(mode="after")
+    def _can_be_held(self) -> Scenario:
+        if self.timeline.memory == "sample_and_hold" and self.diffusion.method != "implicit_euler":
+            raise InputError(
+                "its cells carry the sample of implicit_euler alone",
+                key="timeline.memory",
+                got=f"sample_and_hold with {self.diffusion.method}",
+                allowed="digital",
+            )
+        return self
 
     @property
     def named(self) -> dict[str, str]:

@@ -32,7 +32,7 @@ class Comparison:
     """The machine's samples beside what they are compared with.
 
     Attributes:
-        state_ideal: (steps, samples, d) the same network stepped digitally from the same noise.
+        state_ideal: (solves, samples, d) the same network stepped digitally from the same noise.
         reference: (1000, d) held-out data.
         gaussian: (samples, d) drawn from the Gaussian fitted to the reference.
         floor: (samples, d) a second data sample.
@@ -53,8 +53,8 @@ class Comparison:
 def compare(setup: Setup, run: Run) -> Comparison:
     """Reference clouds and the summary's figures."""
     scenario, network, program = setup.scenario, setup.network, setup.compiled.program
-    d, steps = network.layout[0], scenario.diffusion.steps
-    states = ideal_states(network, run.start, steps)
+    stepping = setup.stepping
+    states = ideal_states(stepping, run.start)
     data = stream(REFERENCE_SEED, f"data.{network.data}.held_out")
     reference = shape_points(network.rings, REFERENCE_POINTS, data)
     other = stream(REFERENCE_SEED, f"data.{network.data}.floor")
@@ -68,8 +68,8 @@ def compare(setup: Setup, run: Run) -> Comparison:
         **_of_diagnosis(setup, run),
         "bandwidth_3db_hz": float(np.median(corners)),
         "theorem1_dt_max": theorem1_dt_max(network),
-        "layerwise_bound": layerwise_bound(network, 1 / steps),
-        "dt": 1 / steps,
+        "layerwise_bound": layerwise_bound(network, stepping.operator.dt),
+        "dt": stepping.dt,
     }
     summary |= {f"w2_{name}": w2(cloud, reference) for name, cloud in clouds.items()}
     # the unbiased estimate needs two points
@@ -79,7 +79,7 @@ def compare(setup: Setup, run: Run) -> Comparison:
         if name != "floor"
     }
     summary |= {
-        **_of_steps(program, run, d),
+        **_of_steps(program, run, stepping.result),
         **_of_twin(setup, run),
         "rms_shift": rms_distance(run.state[-1], states[-1]),
         "alpha_max": float(program.alpha.max()),
@@ -108,14 +108,14 @@ def _of_diagnosis(setup: Setup, run: Run) -> dict[str, float]:
     return dict(zip(names, figures, strict=True))
 
 
-def _of_steps(program: Program, run: Run, d: int) -> dict[str, float]:
+def _of_steps(program: Program, run: Run, result: slice) -> dict[str, float]:
     """How far read-outs are from the digital fixed points, step by step."""
     whole, top, bias = [], [], []
     for volts, ideal in zip(run.read_out, run.ideal_fixed_point, strict=True):
         got = program.units(volts)
         whole.append(nrmse(got, ideal))
-        top.append(nrmse(got[:, :d], ideal[:, :d]))
-        bias.append(np.abs((got - ideal)[:, :d].mean(axis=0)).max())
+        top.append(nrmse(got[:, result], ideal[:, result]))
+        bias.append(np.abs((got - ideal)[:, result].mean(axis=0)).max())
     return {
         "nrmse_step_ideal_mean": float(np.mean(whole)),
         "nrmse_top": float(np.mean(top)),
@@ -130,7 +130,7 @@ def _of_twin(setup: Setup, run: Run) -> dict[str, float]:
     operating point. What the other trims have set belongs to the trimmed machine (`aocsim.calibration.predict`). No
     number where the twin comes to no rest, or with an analog memory, whose drive only the machine knows.
     """
-    scenario, program, steps = setup.scenario, setup.compiled.program, setup.scenario.diffusion.steps
+    scenario, program, stepping = setup.scenario, setup.compiled.program, setup.stepping
     if setup.sheet is None:
         return {}
     nothing = {"nrmse_step_twin_mean": float("nan")}
@@ -139,8 +139,8 @@ def _of_twin(setup: Setup, run: Run) -> dict[str, float]:
     trimmed = scenario.compile.trims == "bench"
     found = []
     for step, volts in enumerate(run.read_out):
-        x = run.start if step == 0 else run.state[step - 1]
-        additive = setup.operator.additive((step + 1) / steps, x)
+        x, t = stepping.ask([run.start, *run.state[:step]])
+        additive = stepping.operator.additive(t, x)
         drive = program.drive(additive, run.trims.correction[step])
         try:
             rest = predicted_rest(setup.sheet, program, drive, trimmed=trimmed)

@@ -41,7 +41,7 @@ def settings_of(scenario: Scenario | Calibration) -> SolveSettings:
 
 def trim(setup: Setup, progress: Callable[[int], object]) -> tuple[Trims, Instrument]:
     """Trim the machine on the bench: what was found, and the bench as it is then."""
-    scenario, program, steps = setup.scenario, setup.compiled.program, setup.scenario.diffusion.steps
+    scenario, program = setup.scenario, setup.compiled.program
     # sealed: what the trims find, they find with instruments
     bench = sealed(
         SimulatedBench(
@@ -52,16 +52,17 @@ def trim(setup: Setup, progress: Callable[[int], object]) -> tuple[Trims, Instru
             progress=progress,
         )
     )
-    found = Trims.none(program, steps)
+    solves = scenario.diffusion.solves
+    found = Trims.none(program, solves)
     if scenario.compile.trims == "bench":
-        found = trim_electronics(bench, program, setup.operator, steps)
+        found = trim_electronics(bench, program, setup.operator, solves)
     others = scenario.compile.operating_point_trim
     if others:
         if scenario.compile.trims == "none":
             load(bench, program)
         start = stream(scenario.seed, "trim.start").standard_normal((others, setup.network.layout[0]))
         analog = scenario.timeline.memory == "sample_and_hold"
-        found = at_operating_point(bench, program, found, setup.operator, start, steps, analog=analog)
+        found = at_operating_point(bench, program, found, setup.stepping, start, analog=analog)
     return found, bench
 
 

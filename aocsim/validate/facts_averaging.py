@@ -57,7 +57,7 @@ def trims_of(setup: Setup, seed: int) -> Trims:
     program, steps = setup.compiled.program, setup.scenario.diffusion.steps
     found = trim_electronics(bench, program, setup.operator, steps)
     start = stream(seed, "validate.others").standard_normal((OTHERS, setup.network.layout[0]))
-    return at_operating_point(bench, program, found, setup.operator, start, steps)
+    return at_operating_point(bench, program, found, setup.stepping, start)
 
 
 def record(setup: Setup, machine: Machine, trims: Trims, trials: int, seed: int) -> Records:
