@@ -13,8 +13,8 @@ The loop finds fixed points and nothing else. A step from x at time t to t + dt 
 - `heun`: two solves of the opened ring, :math:`y_1 = x + dt f(x, t)` and :math:`y_2 = y_1 + dt f(y_1, t + dt)`, of
   which :math:`x' = (x + y_2)/2 = x + (dt/2) (f(x, t) + f(y_1, t + dt))`.
 
-"Analog Diffusion Models", doi 10.21203/rs.3.rs-8919479/v1, has the closed ring, the opened one and Crank-Nicolson; Heun's
-method from two explicit evaluations is the textbook's. The same functions step digitally and on the machine.
+"Analog Diffusion Models", doi 10.21203/rs.3.rs-8919479/v1, has the closed ring, the opened one and Crank-Nicolson;
+Heun's method from two explicit evaluations is the textbook's. The same functions step digitally and on the machine.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from aocsim.batch import Measured
 from aocsim.bench import spacing_of
 from aocsim.calibration.sheet import Sheet, read_sheet
 from aocsim.compiler import Compiled, compile_network, knowledge_of
-from aocsim.diffusion.network import Network, load_network
 from aocsim.diffusion.methods import Stepping
+from aocsim.diffusion.network import Network, load_network
 from aocsim.diffusion.operator import BlockOperator
 from aocsim.errors import InputError
 from aocsim.experiment import Experiment
