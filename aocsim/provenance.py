@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
@@ -139,19 +139,22 @@ def named_path(key: str, name: str, library: Library) -> Path:
 
 
 def input_files(
-    machine: MachineSpec, model: str | None, library: Library, named: Mapping[str, str] = MappingProxyType({})
+    machine: MachineSpec,
+    models: Sequence[str],
+    library: Library,
+    named: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, bytes]:
     """All files of the library that a run reads, by their place in a library folder, as in components/slm.toml.
 
     Args:
         machine: the machine's sheets as the run uses them.
-        model: name of the model, or path of its recipe; None where the run uses none.
+        models: their names, or paths of their recipes.
         library: where they come from.
         named: files that the scenario names, by their keys, as `named_path` takes them.
 
     Returns:
         Sheets of the machine and of its parts, those too that the scenario replaces, since the machine's sheet names
-        them; the model's recipe and weights; named files, and the sheets from which the machine behind a calibration
+        them; the models' recipes and weights; named files, and the sheets from which the machine behind a calibration
         has what is not measured.
 
     Raises:
@@ -169,11 +172,9 @@ def input_files(
             files[BROUGHT_ALONG[key]] = _bytes_of(named_path(key, name, library))
         except InputError as error:
             raise error.located(key=key) from error
-    if model is None:
-        return files
-    recipe = library.model_path(model)
-    for path in (recipe, recipe.with_suffix(".nc")):
-        files[f"{FOLDERS['models']}/{path.name}"] = _bytes_of(path)
+    for recipe in map(library.model_path, models):
+        for path in (recipe, recipe.with_suffix(".nc")):
+            files[f"{FOLDERS['models']}/{path.name}"] = _bytes_of(path)
     return files
 
 

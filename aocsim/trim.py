@@ -425,7 +425,7 @@ def _solve_by_solve(bench: Instrument, program: Program, stepping: Stepping, sta
     for _ in range(stepping.solves):
         x, t = stepping.ask(points)
         read = bench.read(program.drive(operator.additive(t, x)))
-        error, correction = _error_of(program, operator, read.mean, x, t)
+        error, correction = error_of(program, operator, read.mean, x, t)
         out.append(correction)
         corrected = (program.units(read.mean) - error)[:, stepping.result]
         points.append(stepping.accept(points, corrected))
@@ -444,12 +444,12 @@ def _of_chains(
     readings = bench.read_chain(drive, carriers, 1.0 - program.alpha[carriers])
     out, x = [], start
     for t, read in zip(times, readings, strict=True):
-        out.append(_error_of(program, operator, read.mean, x, float(t))[1])
+        out.append(error_of(program, operator, read.mean, x, float(t))[1])
         x = program.units(read.mean)[:, :d]
     return np.array(out)
 
 
-def _error_of(
+def error_of(
     program: Program, operator: BlockOperator, read_out: Array, x: Array, t: float
 ) -> tuple[Array, Array]:
     """Mean error of one step, (units,), and the drive that takes it off, (n,) V.

@@ -17,14 +17,19 @@ machine is given it, and the twin has to say what comes of it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.calibration.chain import SIGNS, SLOPE, SWING
+from aocsim.calibration.chain import SIGNS, SLOPE, SWING, Chain
 from aocsim.calibration.closed import Electronics
-from aocsim.calibration.sheet import Sheet
+from aocsim.calibration.truth import chain_of
 from aocsim.program import Program
-from aocsim.twin.model import StaticMap, attracting_point
+from aocsim.spec import MachineSpec
+from aocsim.twin.fit import measurement_of
+from aocsim.twin.model import StaticMap, attracting_point, point_near
 
 Array = NDArray[np.float64]
 
@@ -33,14 +38,61 @@ ITERATIONS = 1000
 AT_ONCE = 256  # drives, for the memory's sake
 
 
-def predicted_rest(sheet: Sheet, program: Program, drive: Array, *, trimmed: bool) -> Array:
-    """The fixed points that a loop from 0 V on comes to.
+class Known(Protocol):
+    """What a twin is made of: a calibration's `Sheet`, or `Exported`."""
+
+    @property
+    def chain(self) -> Chain:
+        """Of the open loop."""
+        ...
+
+    @property
+    def electronics(self) -> Electronics | None:
+        """Of the closed loop, beside the chain's."""
+        ...
+
+    @property
+    def limit(self) -> float:
+        """V, at which the drive is clipped."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """The twin of a machine as built, by fits to its laws from inside: what a calibration without noise may reach.
+
+    Attributes:
+        chain: of the open loop.
+        electronics: of the closed loop, beside the chain's.
+        limit: V, at which the drive is clipped.
+    """
+
+    chain: Chain
+    electronics: Electronics
+    limit: float
+
+    @classmethod
+    def of(cls, spec: MachineSpec, serial: int) -> Exported:
+        """The twin that `aocsim export-twin` writes.
+
+        Raises:
+            InputError: a machine that no twin rests with.
+        """
+        found, _ = measurement_of(spec, serial, spec.name)
+        return cls(*chain_of(found), float(found.array("deq_input_min_max")[1]))
+
+
+def predicted_rest(
+    sheet: Known, program: Program, drive: Array, *, trimmed: bool, start: Array | None = None
+) -> Array:
+    """The fixed points that a loop from 0 V on comes to, or those near a state where the loop has been seen to rest.
 
     Args:
         sheet: of the machine.
         program: grey levels and gains, its alpha the one that is to arrive; alpha as set where nothing is trimmed.
         drive: (m, n) V, u of equations (1) and (2).
         trimmed: whether alpha and offsets of the machine are; decides between the two.
+        start: (m, n) V; None is 0 V.
 
     Returns:
         (m, n) V.
@@ -50,23 +102,26 @@ def predicted_rest(sheet: Sheet, program: Program, drive: Array, *, trimmed: boo
     """
     law = _law(sheet, program, trimmed)
     low, high = -sheet.limit, sheet.limit
-    gain = np.ones(sheet.channels) if trimmed else _electronics(sheet).drive
+    gain = np.ones(sheet.chain.channels) if trimmed else _electronics(sheet).drive
     out = np.empty_like(drive)
     for first in range(0, len(drive), AT_ONCE):
         here = slice(first, first + AT_ONCE)
         u = gain * np.clip(drive[here], low, high)
         part = StaticMap(law.paths, law.offset, law.alpha, u, law.tanh, law.light)
-        out[here] = attracting_point(part, TOLERANCE, ITERATIONS)
+        if start is None:
+            out[here] = attracting_point(part, TOLERANCE, ITERATIONS)
+        else:
+            out[here] = point_near(part, start[here], TOLERANCE, ITERATIONS)
     return out
 
 
-def _electronics(sheet: Sheet) -> Electronics:
-    return sheet.electronics or Electronics.ideal(sheet.channels)
+def _electronics(sheet: Known) -> Electronics:
+    return sheet.electronics or Electronics.ideal(sheet.chain.channels)
 
 
-def _law(sheet: Sheet, program: Program, trimmed: bool) -> StaticMap:
+def _law(sheet: Known, program: Program, trimmed: bool) -> StaticMap:
     """The map without any drive."""
-    chain, found, n = sheet.chain, _electronics(sheet), sheet.channels
+    chain, found, n = sheet.chain, _electronics(sheet), sheet.chain.channels
     gain = found.gradient / found.drive if trimmed else found.gradient
     paths = chain.paths(program.weight) * SIGNS[:, None, None] * (gain * program.beta / n)[:, None]
     a, b, c, through = chain.pair

@@ -119,6 +119,11 @@ class Calibration(Stored):
         return self
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the trained models that are used: none."""
+        return ()
+
+    @property
     def named(self) -> dict[str, str]:
         """Files that are given by their paths, by key."""
         given = {"open_loop": self.open_loop, "record": self.record}

@@ -13,13 +13,18 @@ from typing import Any
 from aocsim.errors import InputError, unknown_name, validate
 from aocsim.library import Library, read_toml
 from aocsim.scenarios.calibration_schema import Calibration
+from aocsim.scenarios.distributions_schema import Distributions
 from aocsim.scenarios.schema import Scenario
 from aocsim.spec import flat_choice
 
-Study = Scenario | Calibration
+Study = Scenario | Calibration | Distributions
 """A scenario of any kind."""
 
-KINDS: Mapping[str, type[Scenario] | type[Calibration]] = {"sample": Scenario, "calibration": Calibration}
+KINDS: Mapping[str, type[Study]] = {
+    "sample": Scenario,
+    "calibration": Calibration,
+    "distributions": Distributions,
+}
 _KEY = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 
@@ -36,7 +41,7 @@ def study_of(text: str) -> Study:
     return _of_kind(kind).from_json(text)
 
 
-def _of_kind(kind: object) -> type[Scenario] | type[Calibration]:
+def _of_kind(kind: object) -> type[Study]:
     if not isinstance(kind, str) or kind not in KINDS:
         raise unknown_name("kind of scenario", str(kind), KINDS, key="kind")
     return KINDS[kind]
@@ -98,9 +103,9 @@ def find_named(scenario: Study, library: Library) -> None:
     key = "machine"
     try:
         library.machine(scenario.machine, scenario.parts)
-        if isinstance(scenario, Scenario):
-            key = "model"
-            library.model_path(scenario.model)
+        key = "model" if isinstance(scenario, Scenario) else "models"
+        for model in scenario.models:
+            library.model_path(model)
     except InputError as error:
         raise (error.located(key=key) if error.file is None else error) from None
 

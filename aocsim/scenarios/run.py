@@ -17,6 +17,7 @@ from aocsim.errors import InputError
 from aocsim.interrupts import raise_if_interrupted
 from aocsim.library import Library
 from aocsim.scenarios.calibration_schema import Calibration
+from aocsim.scenarios.distributions_schema import Distributions
 from aocsim.scenarios.load import Study, load_scenario
 from aocsim.scenarios.schema import Scenario
 
@@ -116,16 +117,19 @@ def _compute(
     from aocsim.parallel import one_blas_thread
     from aocsim.provenance import input_files
 
-    model = scenario.model if isinstance(scenario, Scenario) else None
     with one_blas_thread():
-        inputs = input_files(source.machine(scenario.machine, scenario.parts), model, source, scenario.named)
+        inputs = input_files(
+            source.machine(scenario.machine, scenario.parts), scenario.models, source, scenario.named
+        )
         if isinstance(scenario, Scenario):
             spec, data, beside = _sampled(scenario, source, progress, scratch)
+        elif isinstance(scenario, Distributions):
+            spec, data, beside = _over_distributions(scenario, source, progress)
         else:
             spec, data, beside = _calibrated(
                 scenario, source, progress, None if out is None else out / EXPERIMENTS
             )
-        if input_files(spec, model, source, scenario.named) != inputs:
+        if input_files(spec, scenario.models, source, scenario.named) != inputs:
             raise InputError(
                 "sheets, model or other files have changed while they were read: start the run again"
             )
@@ -151,6 +155,24 @@ def _sampled(
     comparison = compare(setup, found)
     data = dataset_of(setup, found, comparison, time.perf_counter() - began)
     return setup.spec, data, lambda folder: write_pictures(data, folder)
+
+
+def _over_distributions(
+    scenario: Distributions, source: Library, progress: bool
+) -> tuple[MachineSpec, xarray.Dataset, Beside]:
+    from tqdm import tqdm
+
+    from aocsim.scenarios import distributions
+    from aocsim.scenarios.distributions_dataset import distributions_dataset
+    from aocsim.scenarios.distributions_plots import write_distributions
+
+    began = time.perf_counter()
+    with tqdm(
+        total=distributions.solves_of(scenario), unit="solve", disable=not progress, leave=False
+    ) as bar:
+        found = distributions.execute(scenario, source, bar.update, bar.set_description)
+    data = distributions_dataset(scenario, found, time.perf_counter() - began)
+    return found[0].setup.spec, data, lambda folder: write_distributions(data, folder)
 
 
 def _calibrated(

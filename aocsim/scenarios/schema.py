@@ -332,6 +332,11 @@ class Scenario(Stored):
         return self
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the trained models that are used."""
+        return (self.model,)
+
+    @property
     def named(self) -> dict[str, str]:
         """Files that are given by their paths, by key."""
         calibration = self.compile.calibration

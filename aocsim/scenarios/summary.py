@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.calibration.predict import predicted_rest
 from aocsim.compose import compose, trimmed_exactly
 from aocsim.diffusion.data import shape_points
 from aocsim.diffusion.operator import layerwise_bound, theorem1_dt_max
@@ -17,6 +16,7 @@ from aocsim.program import Program
 from aocsim.response import corner, sweep
 from aocsim.scenarios.ideal import ideal_states
 from aocsim.scenarios.sample import Run, Setup
+from aocsim.scenarios.twin_points import step_errors
 from aocsim.seeds import stream
 
 Array = NDArray[np.float64]
@@ -126,28 +126,17 @@ def _of_steps(program: Program, run: Run, result: slice) -> dict[str, float]:
 def _of_twin(setup: Setup, run: Run) -> dict[str, float]:
     """How far read-outs are from what the calibration predicts that the machine is known by; nothing without one.
 
-    The twin is given the program, and at each step the drive that the machine was given, with the correction at the
-    operating point. What the other trims have set belongs to the trimmed machine (`aocsim.calibration.predict`). No
-    number where the twin comes to no rest, or with an analog memory, whose drive only the machine knows.
+    No number where the twin comes to no rest, or with an analog memory, whose drive only the machine knows.
     """
-    scenario, program, stepping = setup.scenario, setup.compiled.program, setup.stepping
     if setup.sheet is None:
         return {}
     nothing = {"nrmse_step_twin_mean": float("nan")}
-    if scenario.timeline.memory == "sample_and_hold":
+    if setup.scenario.timeline.memory == "sample_and_hold":
         return nothing
-    trimmed = scenario.compile.trims == "bench"
-    found = []
-    for step, volts in enumerate(run.read_out):
-        x, t = stepping.ask([run.start, *run.state[:step]])
-        additive = stepping.operator.additive(t, x)
-        drive = program.drive(additive, run.trims.correction[step])
-        try:
-            rest = predicted_rest(setup.sheet, program, drive, trimmed=trimmed)
-        except PhysicsError:
-            return nothing
-        found.append(nrmse(program.units(volts), program.units(rest)))
-    return {"nrmse_step_twin_mean": float(np.mean(found))}
+    try:
+        return {"nrmse_step_twin_mean": float(np.mean(step_errors(setup, run, setup.sheet)))}
+    except PhysicsError:
+        return nothing
 
 
 def _of_trims(setup: Setup, run: Run) -> dict[str, float]:

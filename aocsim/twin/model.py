@@ -18,7 +18,7 @@ time; its fixed points are those of a loop with one pole for each channel, dz/dt
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +41,7 @@ Array = NDArray[np.float64]
 
 FIRST_STEP = 1.0  # of the pole's time constant
 LONGEST_STEP = 1e9  # of it: a step of this length is Newton's
+NEWTON_STEPS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,10 @@ class StaticMap:
     drive: Array
     tanh: Array
     light: Array
+
+    def part(self, rows: NDArray[np.intp]) -> StaticMap:
+        """The map for some of the drives."""
+        return replace(self, drive=self.drive[rows] if len(self.drive) > 1 else self.drive)
 
     def step(self, z: Array) -> Array:
         """z' for z (batch, n), V."""
@@ -344,7 +349,49 @@ def load(path: str | Path) -> Twin:
 
 def attracting_point(law: StaticMap, tolerance: float, iterations: int) -> Array:
     """See `Twin.fixed_point`."""
-    z = np.zeros_like(law.drive)
+    z = _continued(law, np.zeros_like(law.drive), tolerance, iterations)
+    rates = np.linalg.eigvals(law.jacobian(z)).real.max(axis=1) - 1
+    worst = int(np.argmax(rates))
+    if rates[worst] >= 0:
+        raise PhysicsError(
+            f"twin: the fixed point for number {worst} of the batch attracts nothing (growth {rates[worst]:.3g} per "
+            f"time constant of the pole)"
+        )
+    return z
+
+
+def point_near(law: StaticMap, start: Array, tolerance: float, iterations: int) -> Array:
+    """The fixed point near a state, (batch, n) V, by Newton's method; whether it attracts is not looked at.
+
+    Args:
+        law: the map.
+        start: (batch, n) V, where a loop has been seen to rest.
+        tolerance: V, as in `Twin.fixed_point`.
+        iterations: as there, of the states at which Newton's method does not come to an end.
+
+    Raises:
+        PhysicsError: not found.
+    """
+    z, left = np.array(start, dtype=float), np.arange(len(start))
+    eye = np.eye(len(law.alpha))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(NEWTON_STEPS):
+            here, at = law.part(left), z[left]
+            try:
+                step = np.linalg.solve(eye - here.jacobian(at), (here.step(at) - at)[..., None])[..., 0]
+            except np.linalg.LinAlgError:
+                break
+            z[left] = at + step
+            left = left[~(np.abs(step).max(axis=1) < tolerance)]
+            if not len(left):
+                return z
+    z[left] = _continued(law.part(left), start[left], tolerance, iterations)
+    return z
+
+
+def _continued(law: StaticMap, start: Array, tolerance: float, iterations: int) -> Array:
+    """Fixed points by pseudo-transient continuation from `start`."""
+    z = np.array(start, dtype=float)
     eye = np.eye(len(law.alpha))
     h = np.full(len(z), FIRST_STEP)
     size = np.full(len(z), np.inf)
@@ -371,21 +418,12 @@ def attracting_point(law: StaticMap, tolerance: float, iterations: int) -> Array
             residual = np.where(taken[:, None], trial, residual)
             norm = np.where(taken, trial_norm, norm)
             if np.all(size < tolerance):
-                break
-    if not np.all(size < tolerance):
-        worst = int(np.argmax(np.where(size < tolerance, -1.0, np.nan_to_num(norm, nan=np.inf))))
-        raise PhysicsError(
-            f"twin: no fixed point found for number {worst} of the batch: residual {norm[worst]:.3g} V after {done} "
-            "iterations; more relaxation (alpha) with less gain (beta) helps"
-        )
-    rates = np.linalg.eigvals(law.jacobian(z)).real.max(axis=1) - 1
-    worst = int(np.argmax(rates))
-    if rates[worst] >= 0:
-        raise PhysicsError(
-            f"twin: the fixed point for number {worst} of the batch attracts nothing (growth {rates[worst]:.3g} per "
-            f"time constant of the pole); residual {norm[worst]:.3g} V after {done} iterations"
-        )
-    return z
+                return z
+    worst = int(np.argmax(np.where(size < tolerance, -1.0, np.nan_to_num(norm, nan=np.inf))))
+    raise PhysicsError(
+        f"twin: no fixed point found for number {worst} of the batch: residual {norm[worst]:.3g} V after {done} "
+        "iterations; more relaxation (alpha) with less gain (beta) helps"
+    )
 
 
 def _numbers(name: str, value: ArrayLike) -> Array:

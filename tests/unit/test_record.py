@@ -225,7 +225,7 @@ def test_source_digest_sees_any_edit(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_inputs_are_all_files_that_a_run_reads() -> None:
     library = Library.open()
     machine = library.machine("aoc48", {"slm": {"sheet": "slm_ideal"}})
-    files = input_files(machine, "heart", library)
+    files = input_files(machine, ["heart"], library)
     # the replaced sheet is there, too: the machine's sheet names it
     sheets = {"aoc48", "slm_ideal", *(part.name for part in library.machine("aoc48").parts.values())}
     assert set(files) == {f"components/{name}.toml" for name in sheets} | {
