@@ -88,7 +88,7 @@ def distributions_dataset(
             distances[name + end] = (over, np.array([[cell[k] for cell in row] for row in rows]), "1", told)
     coordinates: Variables = {
         "model": (("model",), np.array(scenario.models), "1", "trained model"),
-        "data": (("model",), np.array([one.setup.network.data for one in found]), "1", "data set"),
+        "data_set": (("model",), np.array([one.setup.network.data for one in found]), "1", "data set"),
         "cloud": (("cloud",), np.array(CLOUDS), "1", "cloud of points"),
         "sample": (("sample",), np.arange(scenario.samples), "1", "diffusion sample"),
         "step": (("step",), np.arange(1, run.shape[1] + 1), "1", "solve of the loop"),

@@ -79,7 +79,7 @@ def clouds(data: xarray.Dataset) -> Figure:
             axis.tick_params(labelsize=6, length=2)
             if column == 0:
                 axis.set_ylabel({"floor": "data", "ideal": "digital"}.get(name, name), fontsize=8)
-        axes[0, column].set_title(label_of(str(data["data"].values[column])), fontsize=8)
+        axes[0, column].set_title(label_of(str(data["data_set"].values[column])), fontsize=8)
     figure.supxlabel("$x_1$ (network units)", fontsize=8)
     figure.supylabel("$x_2$ (network units)", fontsize=8)
     figure.suptitle(_source(data), fontsize=8)
@@ -104,7 +104,7 @@ def distances(data: xarray.Dataset) -> Figure:
             axis.errorbar(place, value, error, fmt="none", ecolor="black", elinewidth=0.6)
         axis.set_ylabel(text)
         axis.axhline(0.0, color="black", linewidth=0.5)
-    labels = [label_of(str(name)) for name in data["data"].values]
+    labels = [label_of(str(name)) for name in data["data_set"].values]
     axes[1].set_xticks(np.arange(count), labels, rotation=30, ha="right")
     handles, told = axes[0].get_legend_handles_labels()
     figure.legend(handles, told, ncols=3, fontsize=7, loc="outside lower center")

@@ -44,7 +44,7 @@ class Distributions(Stored):
     models: Annotated[
         tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, max_length=64, strict=False)
     ]
-    samples: int = Field(ge=2, le=100_000)
+    samples: int = Field(ge=8, le=100_000)  # the least that is cut into sub-samples
     trials: int = Field(ge=1, le=1000)
     seed: int = Field(ge=0, lt=2**63)
     diffusion: Diffusion
