@@ -21,6 +21,7 @@ from aocsim.twin import commands as twin_commands
 from aocsim.validate import command as validate_command
 
 if TYPE_CHECKING:
+    from aocsim.diffusion.network import Network
     from aocsim.diffusion.train import Recipe
     from aocsim.library import Kind, Library
 
@@ -246,10 +247,16 @@ def _train(
         Path | None,
         typer.Option("--out", parser=_folder, metavar="DIR", help="Folder of NAME.nc.  [beside the recipe]"),
     ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Do not go on from what an interrupted training has left.")
+    ] = False,
     quiet: QuietOption = False,
     library: LibraryOption = None,
 ) -> None:
-    """Train a model after its recipe (needs the extra `train`)."""
+    """Train a model after its recipe (needs the extra `train`).
+
+    A training that was interrupted goes on from its latest checkpoint.
+    """
     from aocsim.library import Library
 
     source = Library.open(library)
@@ -260,15 +267,28 @@ def _train(
         from aocsim.diffusion.network import save_network
         from aocsim.diffusion.train import train
         from aocsim.machine import nominal_activation
+        from aocsim.scenarios.believed import programming_of
 
         began = time.perf_counter()
-        network, loss = train(plan, nominal_activation(machine), progress=_progress(quiet))
+        checkpoint = folder / f"{plan.name}.checkpoint.npz"
+        if restart:
+            checkpoint.unlink(missing_ok=True)
+        network, loss = train(
+            plan,
+            nominal_activation(machine),
+            progress=_progress(quiet),
+            start=_start(plan, source),
+            through=programming_of(plan, machine, source),
+            checkpoint=checkpoint,
+        )
         seconds = time.perf_counter() - began
         target = folder / f"{plan.name}.nc"
         write_atomically(target, lambda temporary: save_network(network, temporary, loss))
+        checkpoint.unlink(missing_ok=True)
     if not quiet:
         rows = [
             ("final loss", f"{loss[-LAST:].mean():.4f}, mean of the last {min(LAST, len(loss))} iterations"),
+            *((key, f"{value:.4f}") for key, value in network.outcome.items()),
             ("time", f"{seconds:.1f} s"),
             ("written", short_path(target)),
         ]
@@ -324,6 +344,19 @@ def _changed_recipe(path: Path, changes: Mapping[str, object]) -> Recipe:
         changed = any(f"{error.key}.".startswith(f"{key}.") for key in changes)
         raise error.located(file="override" if changed else path) from None
     return recipe
+
+
+def _start(plan: Recipe, library: Library) -> Network | None:
+    """The network that a recipe goes on from."""
+    from aocsim.diffusion.network import load_network
+
+    name = plan.training.start
+    if not name:
+        return None
+    try:
+        return load_network(library.model_path(name).with_suffix(".nc"))
+    except InputError as error:
+        raise error.located(key="training.start") if error.key is None else error from None
 
 
 def _kind(text: str) -> Kind:

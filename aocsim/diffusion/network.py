@@ -69,6 +69,12 @@ class Network:
         object.__setattr__(self, "outline", check_outline(self.outline, self.layout[0]))
 
     @property
+    def outcome(self) -> dict[str, float]:
+        """What its training says that it is worth digitally; empty where nothing is told."""
+        found = self.origin.get("outcome")
+        return {str(key): float(value) for key, value in found.items()} if isinstance(found, Mapping) else {}
+
+    @property
     def depth(self) -> int:
         """Number of layers K."""
         return len(self.weights)

@@ -1,10 +1,11 @@
 r"""Down to how few steps implicit methods go: digital iteration, the continuous loop, and the bounds.
 
 An implicit step is a fixed point :math:`y = \tilde x + h f(y, t')`, with h = dt for implicit Euler and dt/2 for
-Crank-Nicolson. Iterated digitally it converges where the spectral radius of :math:`h\,\partial f/\partial x` is below 1.
-The analog loop follows :math:`dz/dt = ADM(z) - z` and comes to rest where all eigenvalues of J - 1 have negative real
-parts, J the jacobian of the block map: it turns where the iteration overshoots, and goes on to longer steps. Theorem 1 of
-"Analog Diffusion Models" (doi 10.21203/rs.3.rs-8919479/v1) and its form layer by layer guarantee both, far earlier.
+Crank-Nicolson. Iterated digitally it converges where the spectral radius of :math:`h\,\partial f/\partial x` is
+below 1. The analog loop follows :math:`dz/dt = ADM(z) - z` and comes to rest where all eigenvalues of J - 1 have
+negative real parts, J the jacobian of the block map: where iteration overshoots it turns, and it goes on to longer
+steps. Theorem 1 of "Analog Diffusion Models" (doi 10.21203/rs.3.rs-8919479/v1) and its form layer by layer guarantee
+both, far earlier.
 """
 
 from __future__ import annotations

@@ -9,22 +9,23 @@ import math
 import os
 import platform
 import tomllib
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from aocsim.diffusion.checkpoint import EVERY, fingerprint, read_checkpoint, restore, write_checkpoint
 from aocsim.diffusion.data import check_data, shape_points, shape_rings
 from aocsim.diffusion.network import Network
-from aocsim.errors import InputError, from_validation
+from aocsim.diffusion.solving import solve
+from aocsim.diffusion.through import Programmed, Programming, torch_law
+from aocsim.errors import InputError, PhysicsError, from_validation
 from aocsim.interrupts import raise_if_interrupted
 from aocsim.law import Array, Law
+from aocsim.metrics import mmd2_unbiased, w2
 from aocsim.seeds import stream
-
-if TYPE_CHECKING:
-    import torch
 
 POOL = 2**17
 """Data points drawn once; the minibatches are drawn from them."""
@@ -34,6 +35,12 @@ WARM_UP = 200
 
 STATE_PENALTY = 0.003
 """Weight of the mean squared excess of hidden states over `max_state`, beside the flow-matching loss."""
+
+HELD_OUT = 20_000
+"""Fresh points that the outcome's loss is taken over."""
+
+SAMPLES = 1000
+"""Samples, and data points, that the outcome's distances are taken between."""
 
 FINAL_RATE = 1e-3
 """Learning rate at the end of the cosine, as a fraction of its peak: the last tenth is the fine finish."""
@@ -57,6 +64,14 @@ class Training(_Strict):
             states stay where the machine's amplifiers are linear. Few points go beyond it, and not far.
         ema: decay per step of the running mean of the parameters, which is what training returns.
         seed: of the initial weights, the data and the noise.
+        through: "ideal", the activation alone; "nominal", the machine of the data sheets as it would be programmed;
+            or the path of a calibration's result.nc or of a twin's parameter file (.yaml), whose machine is taken.
+        start: name of a model to go on from in place of random weights; "" for none.
+        steps: diffusion steps of the runs that the network is for. The outcome is taken at them, and a machine is
+            programmed for their length.
+        beta: gain at which a machine is programmed.
+        alpha_min: least relaxation of its channels.
+        refresh: iterations from one programming of the machine to the next.
     """
 
     iterations: Annotated[int, Field(ge=1)]
@@ -66,6 +81,12 @@ class Training(_Strict):
     max_state: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     ema: Annotated[float, Field(ge=0, lt=1)]
     seed: Annotated[int, Field(ge=0)]
+    through: Annotated[str, Field(min_length=1)] = "ideal"
+    start: str = ""
+    steps: Annotated[int, Field(ge=1, le=4096)] = 16
+    beta: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 25.0
+    alpha_min: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    refresh: Annotated[int, Field(ge=1)] = 20
 
 
 class Recipe(_Strict):
@@ -97,39 +118,6 @@ class Recipe(_Strict):
     def _known_data(cls, value: str) -> str:
         check_data(value)
         return value
-
-
-def torch_activation(law: Law) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The law as a differentiable torch function, evaluated from the table that numpy uses.
-
-    Args:
-        law: network units in and out.
-
-    Returns:
-        Function of a float64 tensor of any shape; its gradient is the slope of the table.
-    """
-    import torch
-
-    coefficients = torch.from_numpy(law.coefficients)
-    intervals = len(coefficients)
-    per_unit = intervals / (law.upper - law.lower)
-
-    def activation(x: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            inside = x.clamp(law.lower, law.upper)
-            s = (inside - law.lower) * per_unit
-            # The lower clamp is for NaN alone, which must come out as NaN.
-            k = s.to(torch.int64).clamp_(0, intervals - 1)
-            s -= k
-            # One gather serves value and slope; it is most of what an iteration costs.
-            c0, c1, c2, c3 = coefficients.index_select(0, k.flatten()).reshape(*x.shape, 4).unbind(-1)
-            slope = ((3.0 * c3 * s + 2.0 * c2) * s + c1) * per_unit
-            # Beyond the table the law goes on along its end slopes, which `slope` holds there.
-            value = ((c3 * s + c2) * s + c1) * s + c0 + (x - inside) * slope
-        # The last term is zero and carries the gradient; differentiating the table would cost far more.
-        return value + slope * (x - x.detach())
-
-    return activation
 
 
 class _Parameters:
@@ -168,6 +156,8 @@ def train(
     *,
     progress: bool = False,
     start: Network | None = None,
+    through: Programming | None = None,
+    checkpoint: Path | None = None,
 ) -> tuple[Network, Array]:
     r"""Train a network by conditional flow matching.
 
@@ -178,7 +168,10 @@ def train(
     warm-up and a cosine to nearly zero; after every step the weights of the hidden layers are clamped to the
     recipe's `max_weight`. The times of a batch are stratified, one in each of as many equal intervals, which
     leaves the mean as it is and lowers its scatter. One thread, float64, all randomness from the recipe's
-    seed: the same recipe gives the same bits on the same library versions.
+    seed: the same recipe gives the same bits on the same library versions, interrupted or not.
+
+    Through a machine f is the velocity that it gives once it has been programmed (`aocsim.diffusion.through`); the
+    weights stay those of the equation, and the machine is programmed with the latest ones every `refresh` iterations.
 
     Args:
         recipe: layout, data and settings.
@@ -186,14 +179,17 @@ def train(
         progress: show a progress bar.
         start: network to go on from in place of random weights, for instance one that was trained on a
             slightly different law. The optimiser starts afresh.
+        through: machine to train through; None is the activation alone.
+        checkpoint: file of the state of a training that has not come to its end, from which the next one goes on.
 
     Returns:
         The network, whose parameters are the running mean, and the loss (iterations,): the mean squared
         error of the velocity per dimension at every iteration, without the penalty.
 
     Raises:
-        InputError: torch is not installed, `start` has another layout, the layout does not fit the data, or
-            the loss stopped being finite.
+        InputError: torch is not installed, `start` has another layout, the layout does not fit the data, the
+            checkpoint is of another recipe or damaged, the machine cannot hold the weights, or the loss stopped
+            being finite.
     """
     try:
         import torch
@@ -205,23 +201,58 @@ def train(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        values, loss = _optimise(recipe, activation, progress, start)
+        values, loss = _optimise(recipe, activation, progress, start, through, checkpoint)
     finally:
         torch.set_num_threads(threads)
-    parts = _Parameters(recipe.layout, recipe.training.max_weight).split(values)
     origin = {
         "recipe": recipe.model_dump(mode="json", by_alias=True),
         "started_from": None if start is None else start.name,
+        "through": None if through is None else {"machine": through.machine.name, "sha256": through.digest},
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
+    network = _network(recipe, activation, values)
+    origin["outcome"] = outcome(network, recipe)
+    return replace(network, origin=origin), loss
+
+
+def _network(recipe: Recipe, activation: Law, values: Array) -> Network:
+    parts = _Parameters(recipe.layout, recipe.training.max_weight).split(values)
     weights, biases, embeddings = tuple(parts[0::3]), tuple(parts[1::3]), tuple(parts[2::3])
     outline = shape_rings(recipe.data)
-    return Network(recipe.name, weights, biases, embeddings, activation, recipe.data, origin, outline), loss
+    return Network(recipe.name, weights, biases, embeddings, activation, recipe.data, {}, outline)
 
 
-def _optimise(recipe: Recipe, activation: Law, progress: bool, start: Network | None) -> tuple[Array, Array]:
+def outcome(network: Network, recipe: Recipe) -> dict[str, float]:
+    """What a trained network is worth digitally, whatever it was trained through.
+
+    Returns:
+        held_out_loss, mean squared error of the velocity per dimension over fresh points, dimensionless; w2 in network
+        units and mmd2, dimensionless, between samples of implicit Euler steps and fresh data points.
+    """
+    settings, d = recipe.training, network.layout[0]
+    rng = stream(settings.seed, "training.outcome")
+    x1, x0 = shape_points(network.rings, HELD_OUT, rng), rng.standard_normal((HELD_OUT, d))
+    t = (np.arange(HELD_OUT) + rng.random(HELD_OUT)) / HELD_OUT
+    off = network.velocity(t[:, None] * x1 + (1.0 - t[:, None]) * x0, t) - (x1 - x0)
+    found = {"held_out_loss": float(np.mean(off**2))}
+    data, noise = shape_points(network.rings, SAMPLES, rng), rng.standard_normal((SAMPLES, d))
+    try:
+        samples = solve(network, noise, steps=settings.steps).points[-1]
+    except PhysicsError:  # a network that has learned nothing yet may have no implicit step
+        return found
+    return found | {"w2": w2(samples, data), "mmd2": mmd2_unbiased(samples, data)}
+
+
+def _optimise(
+    recipe: Recipe,
+    activation: Law,
+    progress: bool,
+    start: Network | None,
+    through: Programming | None,
+    checkpoint: Path | None,
+) -> tuple[Array, Array]:
     import torch
     from tqdm import tqdm
 
@@ -234,7 +265,7 @@ def _optimise(recipe: Recipe, activation: Law, progress: bool, start: Network | 
     theta = torch.from_numpy(initial).requires_grad_()
     mean = theta.detach().clone()
     bound = torch.from_numpy(parameters.bound)
-    s = torch_activation(activation)
+    s = torch_law(activation)
     pool = shape_points(recipe.data, POOL, stream(settings.seed, "training.pool"))
     if pool.shape[1] != recipe.layout[0]:
         raise InputError(
@@ -250,11 +281,27 @@ def _optimise(recipe: Recipe, activation: Law, progress: bool, start: Network | 
     batch = settings.batch
     edges = np.arange(batch) / batch
 
+    mark = fingerprint(recipe, activation, initial, through)
+    kept = None if checkpoint is None else read_checkpoint(checkpoint, mark)
+    first = 0
+    if kept is not None:
+        first = restore(kept, theta, mean, optimiser, rng, loss_curve)
+    programmed: Programmed | None = None
     bar = tqdm(
-        range(settings.iterations), desc=f"training {recipe.name}", disable=not progress, mininterval=0.5
+        range(first, settings.iterations),
+        initial=first,
+        total=settings.iterations,
+        desc=f"training {recipe.name}",
+        disable=not progress,
+        mininterval=0.5,
     )
     for iteration in bar:
+        if checkpoint is not None and iteration > first and iteration % EVERY == 0:
+            write_checkpoint(checkpoint, mark, iteration, theta, mean, optimiser, rng, loss_curve)
         raise_if_interrupted()
+        # also where a training may have to go on, so that it goes on the same
+        if through is not None and (iteration % settings.refresh == 0 or iteration % EVERY == 0):
+            programmed = Programmed(through, _network(recipe, activation, theta.detach().numpy().copy()))
         x1 = pool[rng.integers(0, len(pool), batch)]
         x0 = rng.standard_normal((batch, recipe.layout[0]))
         t = (edges + rng.random(batch) / batch)[:, None]
@@ -263,10 +310,17 @@ def _optimise(recipe: Recipe, activation: Law, progress: bool, start: Network | 
             p.view(q) for p, q in zip(torch.split(theta, parameters.sizes), parameters.shapes, strict=True)
         ]
         excess = torch.zeros((), dtype=torch.float64)
-        for i, (weight, bias, embedding) in enumerate(zip(flat[0::3], flat[1::3], flat[2::3], strict=True)):
-            if i > 0:
-                excess = excess + (z.abs() - settings.max_state).relu().square().mean()
-            z = torch.addmm(bias, s(z), weight.T) + column * embedding
+        if programmed is not None:
+            z, hidden = programmed.velocity(flat[0::3], flat[1::3], flat[2::3], z, column)
+            for block in hidden:
+                excess = excess + (block.abs() - settings.max_state).relu().square().mean()
+        else:
+            for i, (weight, bias, embedding) in enumerate(
+                zip(flat[0::3], flat[1::3], flat[2::3], strict=True)
+            ):
+                if i > 0:
+                    excess = excess + (z.abs() - settings.max_state).relu().square().mean()
+                z = torch.addmm(bias, s(z), weight.T) + column * embedding
         loss = (z - torch.from_numpy(x1 - x0)).square().mean()
 
         for group in optimiser.param_groups:

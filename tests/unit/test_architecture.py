@@ -24,7 +24,7 @@ LAYERS = (
     ("session",),
     ("experiment", "response"),
     ("blocks", "batch"),
-    ("diffusion.train",),
+    ("diffusion.train", "diffusion.through", "diffusion.checkpoint"),
     ("compiler",),
     ("diffusion",),
     ("timeline", "record", "metrics", "plots", "gantt", "provenance", "inputs", "significance"),

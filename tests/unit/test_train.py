@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aocsim.diffusion.train import Recipe, load_recipe, torch_activation, train
+from aocsim.diffusion.through import torch_law
+from aocsim.diffusion.train import Recipe, load_recipe, train
 from aocsim.errors import InputError
 from aocsim.law import Law
 
@@ -109,7 +110,7 @@ class TestWithTorch:
         law = skewed_law()
         x = np.linspace(-6.0, 6.0, 4001).reshape(-1, 1)
         tensor = torch.from_numpy(x).requires_grad_()
-        y = torch_activation(law)(tensor)
+        y = torch_law(law)(tensor)
         y.sum().backward()
         np.testing.assert_allclose(y.detach().numpy(), law.response(x), rtol=0, atol=1e-12)
         np.testing.assert_allclose(tensor.grad.numpy(), law.slope(x), rtol=0, atol=1e-12)
