@@ -195,7 +195,7 @@ def test_an_interrupted_training_goes_on_with_the_same_bits(library, network, tm
 
 
 def test_training_through_a_machine_makes_its_own_velocity_better(library, network):
-    """Fine-tuned through one machine: the loss as that machine is programmed falls; the law is its own, not the mean."""
+    """Fine-tuned through one machine: the loss of the velocity that this machine gives when programmed falls."""
     how = programming(library)
     plan = load_recipe(library.model_path("heart"))
     changed = {"iterations": 150, "learning_rate": 2e-3, "batch": 512, "ema": 0.95, "refresh": 10}
@@ -227,9 +227,9 @@ def test_what_is_trained_through_is_found_or_refused(library, twin_path, tmp_pat
     assert named(str(twin_path)).digest != named("nominal").digest
     with pytest.raises(InputError, match=r"training\.through: is no machine to train through"):
         named("nominel")
-    with pytest.raises(InputError, match="missing.nc"):
+    with pytest.raises(InputError, match=r"missing\.nc"):
         named(str(tmp_path / "missing.nc"))
-    with pytest.raises(InputError, match="another machine.* got 48"):
+    with pytest.raises(InputError, match=r"another machine.* got 48"):
         programming_of(recipe(through=str(twin_path)), replace(spec, channels=8), library)
 
 
