@@ -139,7 +139,7 @@ def compile_network(
     *,
     volts_per_unit: float,
     beta: float,
-    alpha: float | Literal["per_channel"] = "per_channel",
+    alpha: float | Literal["per_channel", "global"] = "per_channel",
     alpha_min: float = 0.0,
     quantise: bool = True,
 ) -> Compiled:
@@ -150,8 +150,8 @@ def compile_network(
         knowledge: what is known of the machine.
         volts_per_unit: V.
         beta: wanted gain.
-        alpha: "per_channel", or one number for all channels.
-        alpha_min: with "per_channel", the least relaxation; rows that would fill the modulator's range with less
+        alpha: "per_channel"; "global", the least that every row can hold, for all channels; or a number for all.
+        alpha_min: with either word, the least relaxation; rows that would fill the modulator's range with less
             settle no later than the slowest ones, and more relaxation filters their noise. Channels without a
             unit are parked at it.
         quantise: round to the modulator's grey levels.
@@ -177,7 +177,7 @@ def compile_network(
     used = np.zeros(n, dtype=bool)
     used[channels] = True
 
-    if alpha == "per_channel":
+    if isinstance(alpha, str):
         share = np.zeros(n)
         share[used] = 1.0 - alpha_min
         for _ in range(40):
@@ -186,6 +186,8 @@ def compile_network(
             better = np.where(
                 used, np.minimum(share / np.maximum(fill * FILL_MARGIN, 1e-9), 1.0 - alpha_min), 0.0
             )
+            if alpha == "global":
+                better = np.where(used, better[used].min(), 0.0)
             done = np.all(fill[used] <= 1.0) and np.allclose(better, share, rtol=1e-3, atol=0.0)
             if done:
                 break
@@ -235,7 +237,7 @@ def _check_gain(
         return
     unit = int(np.flatnonzero(channels == worst)[0])
     here = f"channel {worst} (unit {unit})"
-    if not np.isfinite(starved[worst]) or asked == "per_channel":
+    if not np.isfinite(starved[worst]) or isinstance(asked, str):
         raise InputError(
             f"weights beyond the gain range: {here} gets too little light for its weights even at alpha = "
             f"{alpha[worst]:.5g}",

@@ -46,14 +46,14 @@ class SolveSettings:
         rtol: relative tolerance.
         atol: absolute tolerance, V.
         threads: worker processes, at least 1; the result does not depend on their number.
-        noise: whether flicker, white noise and converter noise are drawn.
+        noise: factor on the amplitudes of flicker, white noise and converter noise; 0 draws none, and no drift.
     """
 
     method: str = AUTO
     rtol: float = 1e-5
     atol: float = 1e-6
     threads: int = 1
-    noise: bool = True
+    noise: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +171,7 @@ class Experiment:
         return gathered(parts, pieces, min(keep[0], len(drive)))
 
     def _blocks(self, trials: int, diagnose: bool) -> Blocks:
-        noise, slow = self.settings.noise, bool(self._lives)
+        noise, slow = self.settings.noise > 0, bool(self._lives)
         machine = self.machine
         if machine.channels <= USUAL_CHANNELS:  # whose blocks are whole, whatever their load
             n, times = machine.channels, machine.digitiser.samples
@@ -181,7 +181,7 @@ class Experiment:
     @property
     def _lives(self) -> bool:
         """Whether slow processes tell one solve from the next."""
-        return self.settings.noise and (self.live.flicker is not None or self.live.drift is not None)
+        return self.settings.noise > 0 and (self.live.flicker is not None or self.live.drift is not None)
 
     def _block(self, task: Task, items: NDArray[np.intp]) -> Measured:
         # the matrices are small: threads inside BLAS would only wait for one another
@@ -192,6 +192,8 @@ class Experiment:
         """Flicker and drift of solves that begin at instants of the bench's clock, (solves,) s."""
         middle, live = begun + self.machine.digitiser.times[-1] / 2, self.live
         flicker = live.flicker.at(middle) if live.flicker is not None else None
+        if flicker is not None and self.settings.noise != 1.0:
+            flicker = Flicker(self.settings.noise * flicker.pixel, self.settings.noise * flicker.common)
         return _Slow(flicker, live.drift.at(middle) if live.drift is not None else None)
 
     def _loop(self, drive: Array, slow: _Slow) -> tuple[Loop, Array]:
@@ -236,10 +238,10 @@ class Experiment:
         volts = np.broadcast_to(paths[..., :n], (len(items), trials, digitiser.samples, n))
         if noise:
             quiet, at_quiet = self._loop(drive, _Slow())
-            volts = volts + self._white(quiet, paths.mean(axis=1), at_quiet, trials, draws)
+            volts = volts + noise * self._white(quiet, paths.mean(axis=1), at_quiet, trials, draws)
         at_hold = np.array(volts[:, : trials if task.hold else 0, digitiser.window.stop - 1])
         if noise:
-            volts = volts + self._read_out_noise(quiet, trials, draws)
+            volts = volts + noise * self._read_out_noise(quiet, trials, draws)
         volts = digitiser.quantise(volts)
         kept = max(0, int(np.searchsorted(items, task.keep[0])))
         return Measured(

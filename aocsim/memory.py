@@ -26,7 +26,7 @@ class AnalogMemory:
         *,
         seed: int,
         name: str,
-        noise: bool = True,
+        noise: float = 1.0,
     ) -> None:
         """Empty cells, discharged to 0 V.
 
@@ -36,7 +36,7 @@ class AnalogMemory:
             gain: (d,) from cell to node.
             seed: of the live randomness.
             name: prefix of the streams' names.
-            noise: whether kT/C noise is drawn.
+            noise: factor on the amplitude of the kT/C noise; 0 draws none.
         """
         self._cell, self._channels, self._gain = cell, channels, gain
         self._seed, self._name, self._noise = seed, name, noise
@@ -61,6 +61,6 @@ class AnalogMemory:
         if self._noise:
             for item in range(len(node)):
                 rng = stream(self._seed, f"{self._name}.memory", item, step)
-                normals[item] = rng.standard_normal(node.shape[1])
+                normals[item] = self._noise * rng.standard_normal(node.shape[1])
         before = np.zeros_like(node) if self.held is None else self.held
         self.held = self._cell.hold(node, before, held_for, normals)

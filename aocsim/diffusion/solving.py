@@ -197,7 +197,7 @@ def _newton(
     for _ in range(NEWTON_STEPS):
         if np.all(size <= tolerance * scale):
             return y, size / scale
-        slope = _differences(field, y, t) if jacobian is None else np.asarray(jacobian(y, t))
+        slope = differences(field, y, t) if jacobian is None else np.asarray(jacobian(y, t))
         try:
             step = np.linalg.solve(eye - h * slope, residual[..., None])[..., 0]
         except np.linalg.LinAlgError:
@@ -227,8 +227,8 @@ def _newton(
     )
 
 
-def _differences(field: _Counted, y: Array, t: float) -> Array:
-    """df/dx by central differences, (batch, d, d)."""
+def differences(field: Field, y: Array, t: float) -> Array:
+    """df/dx of a field at points (batch, d) and one time, by central differences, (batch, d, d)."""
     d = y.shape[1]
     out = np.empty((len(y), d, d))
     step = DIFFERENCE * np.maximum(1.0, np.abs(y).max(axis=1))[:, None]

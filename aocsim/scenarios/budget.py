@@ -45,7 +45,7 @@ def check_memory(scenario: Scenario, machine: Machine, network: Network) -> None
         ResourceError: says what needs how much.
     """
     n, times, steps = machine.channels, machine.digitiser.samples, scenario.diffusion.solves
-    samples, trials, noise = scenario.samples, scenario.trials, scenario.solve.noise
+    samples, trials, noise = scenario.samples, scenario.trials, scenario.solve.amplitude > 0
     matrix = 8.0 * n * n
     large = result_bytes(scenario, machine, network)
     # a dataset and a file are made beside what is in memory

@@ -1,90 +1,13 @@
-"""What a scenario of kind "distributions" says: several models on one machine."""
+"""What a scenario of kind "distributions" says."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field, field_validator
-
-from aocsim.scenarios.schema import (
-    Compile,
-    Diffusion,
-    Environment,
-    Record,
-    Scenario,
-    Solve,
-    Stored,
-    Timeline,
-    choices,
-)
-from aocsim.spec import Text
+from aocsim.scenarios.models_schema import ModelsOnMachine
 
 
-class Distributions(Stored):
-    """A validated scenario of kind "distributions"; all numbers are SI floats.
+class Distributions(ModelsOnMachine):
+    """Several models on one machine, beside its twin, the ideal, a Gaussian and the data."""
 
-    Attributes:
-        name: of the scenario, that of its file.
-        machine: name of the machine's sheet.
-        serial: decides the mismatch, together with the machine's name.
-        models: names of the trained models, which run one after the other, each on freshly trimmed electronics.
-        samples: number of diffusion samples of each model.
-        trials, seed: repetitions of each solve, averaged; seed of all live randomness, the same for all models.
-        parts: changes to the machine's parts by role, as in `MachineSpec.with_overrides`.
-        diffusion, compile, environment, timeline, solve: as of kind "sample".
-    """
-
-    schema_version: int = Field(alias="schema", ge=1, le=1)
     kind: Literal["distributions"]
-    name: str = Field(min_length=1)
-    describes: str = Field(min_length=1)
-    machine: str = Field(min_length=1)
-    serial: int = Field(ge=0, lt=2**63)
-    # a TOML array arrives as a list, which a strict tuple would refuse
-    models: Annotated[
-        tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, max_length=64, strict=False)
-    ]
-    samples: int = Field(ge=8, le=100_000)  # the least that is cut into sub-samples
-    trials: int = Field(ge=1, le=1000)
-    seed: int = Field(ge=0, lt=2**63)
-    diffusion: Diffusion
-    compile: Compile = Compile()
-    parts: Annotated[dict[str, dict[str, Text]], BeforeValidator(choices)] = Field(default={})
-    environment: Environment = Environment()
-    timeline: Timeline = Timeline()
-    solve: Solve = Solve()
-
-    @field_validator("models")
-    @classmethod
-    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({name for name in value if value.count(name) > 1})
-        if twice:
-            raise ValueError(f"named more than once: {', '.join(twice)}")
-        return value
-
-    @property
-    def named(self) -> dict[str, str]:
-        """Files that are given by their paths, by key."""
-        return self.of(self.models[0]).named
-
-    def of(self, model: str) -> Scenario:
-        """The scenario of one model, without records of wave forms."""
-        return Scenario(
-            schema=self.schema_version,
-            kind="sample",
-            name=self.name,
-            describes=self.describes,
-            machine=self.machine,
-            serial=self.serial,
-            model=model,
-            samples=self.samples,
-            trials=self.trials,
-            seed=self.seed,
-            diffusion=self.diffusion,
-            compile=self.compile,
-            parts=self.parts,
-            environment=self.environment,
-            timeline=self.timeline,
-            solve=self.solve,
-            record=Record(samples=0, trials=0, diagnosis=False),
-        )

@@ -14,16 +14,19 @@ from aocsim.errors import InputError, unknown_name, validate
 from aocsim.library import Library, read_toml
 from aocsim.scenarios.calibration_schema import Calibration
 from aocsim.scenarios.distributions_schema import Distributions
+from aocsim.scenarios.models_schema import ModelsOnMachine
 from aocsim.scenarios.schema import Scenario
+from aocsim.scenarios.studies.schema import STUDIES
 from aocsim.spec import flat_choice
 
-Study = Scenario | Calibration | Distributions
+Study = Scenario | Calibration | ModelsOnMachine
 """A scenario of any kind."""
 
 KINDS: Mapping[str, type[Study]] = {
     "sample": Scenario,
     "calibration": Calibration,
     "distributions": Distributions,
+    **STUDIES,
 }
 _KEY = re.compile(r"[\w-]+(\.[\w-]+)*")
 

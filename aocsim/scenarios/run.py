@@ -19,6 +19,7 @@ from aocsim.library import Library
 from aocsim.scenarios.calibration_schema import Calibration
 from aocsim.scenarios.distributions_schema import Distributions
 from aocsim.scenarios.load import Study, load_scenario
+from aocsim.scenarios.models_schema import ModelsOnMachine
 from aocsim.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ def _compute(
             spec, data, beside = _sampled(scenario, source, progress, scratch)
         elif isinstance(scenario, Distributions):
             spec, data, beside = _over_distributions(scenario, source, progress)
+        elif isinstance(scenario, ModelsOnMachine):
+            spec, data, beside = _studied(scenario, source, progress)
         else:
             spec, data, beside = _calibrated(
                 scenario, source, progress, None if out is None else out / EXPERIMENTS
@@ -173,6 +176,19 @@ def _over_distributions(
         found = distributions.execute(scenario, source, bar.update, bar.set_description)
     data = distributions_dataset(scenario, found, time.perf_counter() - began)
     return found[0].setup.spec, data, lambda folder: write_distributions(data, folder)
+
+
+def _studied(
+    scenario: ModelsOnMachine, source: Library, progress: bool
+) -> tuple[MachineSpec, xarray.Dataset, Beside]:
+    from tqdm import tqdm
+
+    from aocsim.scenarios.studies.execute import execute, solves_of
+    from aocsim.scenarios.studies.plots import write_study
+
+    with tqdm(total=solves_of(scenario, source), unit="solve", disable=not progress, leave=False) as bar:
+        spec, data = execute(scenario, source, bar.update)
+    return spec, data, lambda folder: write_study(data, folder)
 
 
 def _calibrated(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -252,6 +252,7 @@ def execute(
     setup: Setup,
     progress: Callable[[int], object] = lambda solves: None,
     scratch: Callable[[], Path | None] = lambda: None,
+    kicks: Mapping[int, Array] | None = None,
 ) -> Run:
     """Trim the machine, then take all samples through all diffusion steps.
 
@@ -260,6 +261,7 @@ def execute(
         progress: called with the number of solves as they are done.
         scratch: gives the folder where large results are kept on the way; None is the system's temporary folder. Asked
             only if there are any.
+        kicks: what is added to the points, by number of the solve that it is added after, (samples, d) network units.
 
     Raises:
         PhysicsError: a loop or a network without fixed point, or an unstable loop.
@@ -287,7 +289,7 @@ def execute(
         1.0 - program.alpha[carriers],
         seed=scenario.seed,
         name="run",
-        noise=scenario.solve.noise,
+        noise=scenario.solve.amplitude,
     )
     start = stream(scenario.seed, "start").standard_normal((count, d))
     kept = (min(scenario.record.samples, count), min(scenario.record.trials, trials))
@@ -317,6 +319,8 @@ def execute(
         low, high = machine.node.linear_low, machine.node.linear_high
         found.saturated.append(np.any((rest < low) | (rest > high), axis=-1))
         points.append(stepping.accept(points, np.array(program.units(read_out)[:, stepping.result])))
+        if kicks and step in kicks:
+            points[-1] = points[-1] + kicks[step]
         if analog and step + 1 < stepping.solves:
             until = (
                 plan.starts[step + 1][0] - plan.starts[step][0] - plan.held + machine.digitiser.times[-1] / 2

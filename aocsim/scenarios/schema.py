@@ -157,8 +157,8 @@ class Compile(Table):
         knowledge: relative standard error with which the parts are known; or exactly; or as on the sheet; or the
             path of a calibration's result.nc, which is all that is known then. A relative path begins at the current
             folder.
-        alpha: one relaxation for all channels, or chosen for each.
-        alpha_min: least relaxation that "per_channel" chooses.
+        alpha: one relaxation for all channels; or chosen, for each channel or globally the least that all can hold.
+        alpha_min: least relaxation that is chosen.
         beta: gain of the electronics after the arms' difference, dimensionless.
         volts_per_unit: volts that stand for one network unit; by default the knee of the machine's pairs.
         trims: whether alpha and offsets are trimmed, through the bench's instruments, before use.
@@ -169,7 +169,8 @@ class Compile(Table):
 
     knowledge: Annotated[float | str, _word_or_number(("exact", "nominal"), 0.0, 0.5, suffix=SHEET)] = 0.0025
     alpha: Annotated[
-        float | Literal["per_channel"], _word_or_number(("per_channel",), 0.0, 1.0, open_end=True)
+        float | Literal["per_channel", "global"],
+        _word_or_number(("per_channel", "global"), 0.0, 1.0, open_end=True),
     ] = "per_channel"
     alpha_min: float = Field(default=0.8, ge=0.0, lt=1.0)
     beta: float = Field(default=27.0, gt=0.0, le=1000.0)
@@ -265,6 +266,7 @@ class Solve(Table):
         atol: its absolute tolerance, volts.
         threads: workers; 0 takes all cores. The result does not depend on it.
         noise: whether live noise is added.
+        noise_scale: factor on the amplitudes of flicker, white noise, converter and memory noise, for studies.
     """
 
     method: Literal["auto", "Tsit5", "Exponential", "RK45", "DOP853", "LSODA", "Radau", "BDF"] = "auto"
@@ -272,6 +274,12 @@ class Solve(Table):
     atol: Annotated[float, quantity("volt", 1e-15, 1.0)] = 1e-5
     threads: int = Field(default=0, ge=0, le=256)
     noise: bool = True
+    noise_scale: float = Field(default=1.0, ge=0.0, le=1000.0)
+
+    @property
+    def amplitude(self) -> float:
+        """Factor on the noise's amplitudes, 0 for none."""
+        return self.noise_scale if self.noise else 0.0
 
 
 class Record(Table):

@@ -36,7 +36,7 @@ def threads_of(scenario: Scenario | Calibration) -> int:
 def settings_of(scenario: Scenario | Calibration) -> SolveSettings:
     """The solver's settings."""
     solve = scenario.solve
-    return SolveSettings(solve.method, solve.rtol, solve.atol, threads_of(scenario), solve.noise)
+    return SolveSettings(solve.method, solve.rtol, solve.atol, threads_of(scenario), solve.amplitude)
 
 
 def trim(setup: Setup, progress: Callable[[int], object]) -> tuple[Trims, Instrument]:
@@ -132,7 +132,7 @@ def left_by(setup: Setup, trims: Trims, clock: float) -> dict[str, Array]:
     """What the trims have left where they were made, seen from inside the machine, which no instrument can."""
     machine, program, scenario = setup.trim_machine, setup.compiled.program, setup.scenario
     live = Live.of(machine, scenario.seed)
-    drift = live.drift.at([clock]) if live.drift is not None and scenario.solve.noise else None
+    drift = live.drift.at([clock]) if live.drift is not None and scenario.solve.amplitude else None
     electronics = electronics_of(machine, machine.gains.set_alpha(trims.alpha), program.beta, drift)
     offset = np.atleast_2d(electronics.offset)[0] + trims.bias
     return {
