@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow figures notebooks bench lint clean
+.PHONY: demo test slow figures studies models notebooks bench lint clean
 
 demo: $(VENV)/.run-installed
 	$(BIN)/aocsim run heart --out results/heart
@@ -17,6 +17,17 @@ slow: $(VENV)/.dev-installed
 
 figures: $(VENV)/.run-installed
 	$(BIN)/python docs/figures.py
+	$(BIN)/python docs/diffusion.py
+
+# about half an hour on two cores
+studies: $(VENV)/.run-installed
+	for name in distributions_2d steps noise averaging readout relaxation; do \
+		$(BIN)/aocsim run $$name --out results/$$name || exit 1; done
+	$(BIN)/python benchmarks/studies.py results
+
+# about an hour on two cores; an interrupted one goes on
+models: $(VENV)/.train-installed
+	for recipe in models/*.toml; do $(BIN)/aocsim train $$recipe || exit 1; done
 
 notebooks: $(VENV)/.dev-installed
 	$(BIN)/python notebooks/execute.py
@@ -41,6 +52,10 @@ $(VENV)/.run-installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev-installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.run-installed
+
+$(VENV)/.train-installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[train]'
 	@touch $@ $(VENV)/.run-installed
 
 $(VENV)/.bench-installed: pyproject.toml | $(VENV)/bin/python

@@ -3,8 +3,8 @@
 Both networks of a pair go on from the same shipped model for equally many iterations with the same draws, one through
 the calibrated machine, one on the activation alone. Both are then programmed by the same calibration and run on the
 machine from the same noise. The nominal one is compensated: trimmed at its operating point towards its digital fixed
-points, and beside it without that trim. The other one has learned the machine's errors, and the trim would take away
-what it has made of them: it runs without. A network that has no fixed point at some step is a pair without figures, and
+points. The other one has learned the machine's errors, and the trim would take away what it has made of them: it runs
+without. A network that has no fixed point at some step is a pair without figures, and
 told. Writes benchmarks/results/through_training.json after every pair and goes on where it stopped.
 
     python benchmarks/through_training.py 1=results/serial1/result.nc 2=results/serial2/result.nc
@@ -50,7 +50,7 @@ def interval(differences: np.ndarray, level: float = 0.95) -> tuple[float, float
     return float(low), float(high)
 
 
-ARMS = {"nominal": ("nominal", 128), "untrimmed": ("nominal", 0), "through": ("through", 0)}
+ARMS = {"nominal": ("nominal", 128), "through": ("through", 0)}
 """Network, and noise samples of the trim at the operating point, of each arm."""
 
 KEYS = ("w2_machine", "mmd2_machine", "w2_ideal", "nrmse_step_ideal", "nrmse_step_twin")
@@ -112,10 +112,9 @@ def summary_of(rows: list[dict[str, Any]]) -> dict[str, object]:
             arm: np.array([[by[m, s][f"{key}.{arm}"] for s in serials] for m in models]) for arm in ARMS
         }
         out |= {f"{key}.{arm}": float(found.mean()) for arm, found in values.items()}
-        for arm in ("nominal", "untrimmed"):
-            off = values["through"] - values[arm]
-            out[f"{key}.through_less_{arm}"] = float(off.mean())
-            out[f"{key}.through_less_{arm}.interval_95"] = interval(off)
+        off = values["through"] - values["nominal"]
+        out[f"{key}.through_less_nominal"] = float(off.mean())
+        out[f"{key}.through_less_nominal.interval_95"] = interval(off)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Make the pictures of the README: `make figures` (four to eight minutes)."""
+"""Make the pictures of the README: `make figures` (five to nine minutes)."""
 
 from __future__ import annotations
 

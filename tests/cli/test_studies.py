@@ -97,7 +97,7 @@ def test_digital_points_are_what_solve_gives(results):
     network = load_network(Library.open().model_path("heart").with_suffix(".nc"))
     from aocsim.seeds import stream
 
-    x0 = stream(1, "start.digital").standard_normal((16, 2))
+    x0 = stream(1, "start").standard_normal((16, 2))
     found = solve(network, x0, method="implicit_euler", steps=4, iterations=2)
     place = {"model": "heart", "scheme": "implicit_euler", "iterations": "2", "steps": 4}
     expected = w2(found.points[-1], reference_of(network))

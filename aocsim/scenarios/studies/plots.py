@@ -108,8 +108,8 @@ def steps(data: xarray.Dataset) -> Figure:
     low.set(xscale="log", yscale="log", xlabel="network evaluations of a digital sample", ylabel=W2)
     _logarithmic(other, data["steps"])
     other.set(yscale="log", xlabel="diffusion steps", ylabel=W2)
-    for axis in (left, low, other):
-        axis.set_ylim(top=axis.get_ylim()[1] * 2.5)  # room for the legend
+    for axis, room in ((left, 2.5), (low, 20.0), (other, 20.0)):
+        axis.set_ylim(top=axis.get_ylim()[1] * room)  # room for the legend
         axis.legend(fontsize=5.5, ncols=2, loc="upper right")
     _titled(figure, data, "Quality against steps and evaluations; a curve begins where there is a solution")
     return figure

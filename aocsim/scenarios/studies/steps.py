@@ -51,9 +51,7 @@ def execute(scenario: StepsStudy, library: Library, progress: Callable[[int], ob
     rows: list[tuple[Place, dict[str, float]]] = []
     for model in scenario.models:
         network = load_network(library.model_path(model).with_suffix(".nc"))
-        x0 = stream(scenario.seed, "start.digital").standard_normal(
-            (study.digital_samples, network.layout[0])
-        )
+        x0 = stream(scenario.seed, "start").standard_normal((study.digital_samples, network.layout[0]))
         for method in study.methods:
             told = [CONVERGED] if method in EXPLICIT else [CONVERGED, *map(str, study.iterations)]
             for iterations in told:
