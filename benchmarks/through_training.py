@@ -139,6 +139,7 @@ def main() -> None:
                 rows.append({"model": model, "serial": serial, "failure": str(error)})
             write_json(RESULT, {"iterations": given.iterations, "summary": summary_of(rows), "rows": rows})
             print(json.dumps(rows[-1]), flush=True)
+    write_json(RESULT, {"iterations": given.iterations, "summary": summary_of(rows), "rows": rows})
     print(json.dumps(summary_of(rows), indent=1))
 
 

@@ -12,10 +12,11 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LARGEST = 400 * 1024  # bytes
 HOLDS = {
     "calibration": (5, 12),
+    "diffusion": (4, 5),
     "first_run": (8, 15),
     "validation": (4, 15),
 }  # pictures and asserts, at least
-SLOW = {"calibration", "first_run", "validation"}  # half a minute and more
+SLOW = {"calibration", "diffusion", "first_run", "validation"}  # half a minute and more
 PRIVATE = re.compile(r"/(home|Users|root|tmp|work|var|private)/|[A-Z]:\\\\|object at 0x|\d+it/s")
 
 
