@@ -150,7 +150,7 @@ def compile_network(
         knowledge: what is known of the machine.
         volts_per_unit: V.
         beta: wanted gain.
-        alpha: "per_channel"; "global", the least that every row can hold, for all channels; or a number for all.
+        alpha: "per_channel"; "global", the least that every row can hold, for all units; or a number for all.
         alpha_min: with either word, the least relaxation; rows that would fill the modulator's range with less
             settle no later than the slowest ones, and more relaxation filters their noise. Channels without a
             unit are parked at it.

@@ -46,7 +46,7 @@ def target_matrix(bench):
 
 
 @pytest.mark.parametrize("layout", [(2, 6, 5), (2, 22, 21)])
-@pytest.mark.parametrize("alpha", ["per_channel", 0.985])
+@pytest.mark.parametrize("alpha", ["per_channel", "global", 0.985])
 def test_ideal_machine_settles_at_the_networks_fixed_point(bench_of, layout, alpha):
     """ideal48 without quantisation: 1e-6 network units on every unit."""
     bench = bench_of("ideal48", serial=1, quantise=False, layout=layout, alpha=alpha)
@@ -54,6 +54,17 @@ def test_ideal_machine_settles_at_the_networks_fixed_point(bench_of, layout, alp
     expected = bench.operator.fixed_point(x, 0.4)
     assert np.ptp(expected) > 1
     np.testing.assert_allclose(settled(bench, drive), expected, rtol=0, atol=1e-6)
+
+
+def test_global_alpha_is_the_least_that_every_row_can_hold(bench_of):
+    """One step of the setting less relaxation, and the fullest row wants more light than there is."""
+    bench = bench_of("ideal48", serial=1, quantise=False, alpha="global")
+    found = bench.compiled.program.alpha[bench.compiled.program.channel_of_unit]
+    assert np.ptp(found) == 0
+    with pytest.raises(InputError, match="weights beyond the gain range"):
+        bench_of(
+            "ideal48", serial=1, quantise=False, alpha=float(found[0]) - 0.01 * (1 - float(found[0])) - 2e-3
+        )
 
 
 def test_fixed_point_does_not_depend_on_relaxation(bench_of):

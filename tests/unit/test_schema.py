@@ -272,6 +272,8 @@ FAULTS = [
     ("threads = 2", "threads = 257", "solve.threads", "at most 256"),
     ("threads = 2", "threads = -1", "solve.threads", "at least 0"),
     ("noise = false", 'noise = "no"', "solve.noise", "true or false"),
+    ("noise = false", "noise_scale = -1.0", "solve.noise_scale", "0"),
+    ("noise = false", "noise_scale = 2000.0", "solve.noise_scale", "1000"),
     ("trials = 3", "trials = -1", "record.trials", "at least 0"),
     ("[record]", "[record.deep]", "record.deep", "unknown key"),
 ]
