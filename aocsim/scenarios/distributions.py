@@ -25,7 +25,7 @@ from aocsim.scenarios import sample
 from aocsim.scenarios.distributions_schema import Distributions
 from aocsim.scenarios.ideal import ideal_states
 from aocsim.scenarios.sample import Run, Setup
-from aocsim.scenarios.summary import REFERENCE_POINTS, REFERENCE_SEED
+from aocsim.scenarios.summary import REFERENCE_SEED, reference_of
 from aocsim.scenarios.twin_points import step_errors, twin_points
 from aocsim.seeds import stream
 
@@ -107,8 +107,7 @@ def execute(
 def _one(model: str, setup: Setup, known: Known, progress: Callable[[int], object]) -> OneModel:
     scenario, network = setup.scenario, setup.network
     run = sample.execute(setup, progress)
-    rng = stream(REFERENCE_SEED, f"data.{network.data}.held_out")
-    reference = shape_points(network.rings, REFERENCE_POINTS, rng)
+    reference = reference_of(network)
     floor = stream(REFERENCE_SEED, f"data.{network.data}.floor")
     mean, covariance = gaussian_fit(reference)
     others = stream(scenario.seed, "trim.start").standard_normal(

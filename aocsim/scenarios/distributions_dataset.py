@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.provenance import commit, machine_record, versions
 from aocsim.record import Variables, assemble
+from aocsim.scenarios.attributes import attributes_of
 from aocsim.scenarios.distributions import CLOUDS, OneModel
 from aocsim.scenarios.distributions_schema import Distributions
 
@@ -96,23 +95,14 @@ def distributions_dataset(
         "dim": (("dim",), np.arange(run.shape[-1]), "1", "data dimension"),
     }
     attributes = {
-        "title": scenario.describes,
-        "kind": scenario.kind,
-        "scenario_name": scenario.name,
-        "scenario": scenario.to_json(),
-        "machine_record": machine_record(setup.spec),
-        "versions": json.dumps(versions(), sort_keys=True),
-        "commit": commit(),
-        "seed": scenario.seed,
-        "serial": scenario.serial,
-        "solver": scenario.solve.method,
-        "rtol": scenario.solve.rtol,
-        "atol_v": scenario.solve.atol,
-        "solver_nfev": sum(one.run.evaluations for one in found),
-        "knowledge": str(scenario.compile.knowledge),
-        "notes": json.dumps(notes_of(scenario, found)),
-        "summary": json.dumps(summary_of(found)),
-        "wall_seconds": wall_seconds,
+        **attributes_of(
+            scenario,
+            setup.spec,
+            evaluations=sum(one.run.evaluations for one in found),
+            notes=notes_of(scenario, found),
+            summary=summary_of(found),
+            wall_seconds=wall_seconds,
+        ),
         "wall_seconds_trimming": sum(one.run.trim_seconds for one in found),
         "wall_seconds_solving": sum(one.run.solve_seconds for one in found),
     }

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from aocsim.compose import compose, trimmed_exactly
 from aocsim.diffusion.data import shape_points
+from aocsim.diffusion.network import Network
 from aocsim.diffusion.operator import layerwise_bound, theorem1_dt_max
 from aocsim.errors import PhysicsError
 from aocsim.metrics import gaussian_fit, gaussian_sample, mmd2_unbiased, nrmse, rms_distance, w2
@@ -50,13 +51,18 @@ class Comparison:
     magnitude: Array
 
 
+def reference_of(network: Network) -> Array:
+    """(1000, d) held-out data, the same for all scenarios."""
+    rng = stream(REFERENCE_SEED, f"data.{network.data}.held_out")
+    return shape_points(network.rings, REFERENCE_POINTS, rng)
+
+
 def compare(setup: Setup, run: Run) -> Comparison:
     """Reference clouds and the summary's figures."""
     scenario, network, program = setup.scenario, setup.network, setup.compiled.program
     stepping = setup.stepping
     states = ideal_states(stepping, run.start)
-    data = stream(REFERENCE_SEED, f"data.{network.data}.held_out")
-    reference = shape_points(network.rings, REFERENCE_POINTS, data)
+    reference = reference_of(network)
     other = stream(REFERENCE_SEED, f"data.{network.data}.floor")
     floor = shape_points(network.rings, scenario.samples, other)
     mean, covariance = gaussian_fit(reference)

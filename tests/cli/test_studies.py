@@ -16,7 +16,7 @@ from aocsim.scenarios import sample
 from aocsim.scenarios.load import load_sample, load_scenario
 from aocsim.scenarios.run import run_scenario
 from aocsim.scenarios.studies import noise
-from aocsim.scenarios.studies.cases import reference_of
+from aocsim.scenarios.summary import reference_of
 
 FEW = {"models": ["heart"], "samples": 8, "trials": 2, "diffusion.steps": 4, "solve.threads": 1,
        "compile.operating_point_trim": 8}  # fmt: skip

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.diffusion.data import shape_points
-from aocsim.diffusion.network import Network
 from aocsim.errors import InputError, PhysicsError
 from aocsim.library import Library
 from aocsim.metrics import mmd2_interval, nrmse, rms_distance, w2_interval
@@ -17,7 +15,7 @@ from aocsim.scenarios import sample
 from aocsim.scenarios.ideal import ideal_states
 from aocsim.scenarios.sample import Run, Setup
 from aocsim.scenarios.schema import Scenario
-from aocsim.scenarios.summary import REFERENCE_POINTS, REFERENCE_SEED
+from aocsim.scenarios.summary import REFERENCE_SEED, reference_of
 from aocsim.seeds import stream
 
 Array = NDArray[np.float64]
@@ -83,12 +81,6 @@ def distances(points: Array, reference: Array, name: str) -> dict[str, float]:
     for key, interval in pairs.items():
         found |= {key: interval.estimate, f"{key}_low": interval.low, f"{key}_high": interval.high}
     return found
-
-
-def reference_of(network: Network) -> Array:
-    """(1000, d) held-out data, the same for all scenarios."""
-    rng = stream(REFERENCE_SEED, f"data.{network.data}.held_out")
-    return shape_points(network.rings, REFERENCE_POINTS, rng)
 
 
 def solves_of(cases: Sequence[Case]) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aocsim.diffusion.network import load_network
 from aocsim.library import Library
-from aocsim.provenance import commit, machine_record, versions
 from aocsim.record import assemble
+from aocsim.scenarios.attributes import attributes_of
 from aocsim.scenarios.models_schema import ModelsOnMachine
 from aocsim.scenarios.studies import cases, machine, noise, steps
 from aocsim.scenarios.studies.cases import Case
@@ -84,23 +83,12 @@ def execute(
     for model in scenario.models:
         _ = load_network(library.model_path(model).with_suffix(".nc")).rings  # known data, or refused now
     found = _find(scenario, library, progress)
-    attributes = {
-        "title": scenario.describes,
-        "kind": scenario.kind,
-        "scenario_name": scenario.name,
-        "scenario": scenario.to_json(),
-        "machine_record": machine_record(found.spec),
-        "versions": json.dumps(versions(), sort_keys=True),
-        "commit": commit(),
-        "seed": scenario.seed,
-        "serial": scenario.serial,
-        "solver": scenario.solve.method,
-        "rtol": scenario.solve.rtol,
-        "atol_v": scenario.solve.atol,
-        "solver_nfev": found.evaluations,
-        "knowledge": str(scenario.compile.knowledge),
-        "notes": json.dumps(found.notes),
-        "summary": json.dumps(dict(found.summary)),
-        "wall_seconds": time.perf_counter() - began,
-    }
+    attributes = attributes_of(
+        scenario,
+        found.spec,
+        evaluations=found.evaluations,
+        notes=found.notes,
+        summary=found.summary,
+        wall_seconds=time.perf_counter() - began,
+    )
     return found.spec, assemble(found.variables, found.coordinates, attributes)

@@ -11,9 +11,10 @@ from aocsim.diffusion.network import Network, load_network
 from aocsim.diffusion.solving import solve
 from aocsim.errors import PhysicsError
 from aocsim.library import Library
-from aocsim.scenarios.studies.cases import FIGURES, Case, Place, distances, grid, reference_of, run_cases
+from aocsim.scenarios.studies.cases import FIGURES, Case, Place, distances, grid, run_cases
 from aocsim.scenarios.studies.found import Columns, Found, evaluations_of, figures_over, notes_of, spec_of
 from aocsim.scenarios.studies.schema import StepsStudy
+from aocsim.scenarios.summary import reference_of
 from aocsim.seeds import stream
 
 CONVERGED = "converged"
