@@ -1,22 +1,25 @@
-"""Attributes of a result that several models have made: where it comes from and what it comes to."""
+"""Attributes that the results of all kinds of scenarios have: where they come from and what they come to."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from aocsim.provenance import commit, machine_record, versions
-from aocsim.scenarios.models_schema import ModelsOnMachine
 from aocsim.spec import MachineSpec
+
+if TYPE_CHECKING:
+    from aocsim.scenarios.load import Study
 
 
 def attributes_of(
-    scenario: ModelsOnMachine,
+    scenario: Study,
     spec: MachineSpec,
     *,
-    evaluations: int,
     notes: Sequence[str],
-    summary: Mapping[str, float],
+    summary: Mapping[str, float | None],
     wall_seconds: float,
 ) -> dict[str, object]:
     """Attributes by name.
@@ -24,11 +27,11 @@ def attributes_of(
     Args:
         scenario: validated.
         spec: the machine's sheets.
-        evaluations: of the right-hand side in all runs.
         notes: what a reader has to know.
-        summary: flat figures of merit.
+        summary: flat figures of merit; those that are no finite numbers are stored as null.
         wall_seconds: wall time of all.
     """
+    finite = {k: v if v is not None and math.isfinite(v) else None for k, v in summary.items()}
     return {
         "title": scenario.describes,
         "kind": scenario.kind,
@@ -42,9 +45,7 @@ def attributes_of(
         "solver": scenario.solve.method,
         "rtol": scenario.solve.rtol,
         "atol_v": scenario.solve.atol,
-        "solver_nfev": evaluations,
-        "knowledge": str(scenario.compile.knowledge),
         "notes": json.dumps(list(notes)),
-        "summary": json.dumps(dict(summary)),
+        "summary": json.dumps(finite),
         "wall_seconds": wall_seconds,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,8 @@ from aocsim.calibration.measure import Taken
 from aocsim.calibration.record import write_record
 from aocsim.calibration.result import dataset_of, described, twin_of
 from aocsim.calibration.transient_fit import transient_variables
-from aocsim.provenance import commit, machine_record, versions
 from aocsim.record import Variables, assemble
+from aocsim.scenarios.attributes import attributes_of
 from aocsim.scenarios.calibrate import Errors, Found, Setup
 from aocsim.significance import LEVEL
 
@@ -46,24 +45,17 @@ def calibration_dataset(
     extra = assemble({**_variables(found), **_transients(found), **_truth(setup, found)}, {}, {})
     data = sheet.assign({str(name): extra[name] for name in extra.data_vars})
     attributes = {
-        "title": scenario.describes,
-        "scenario_name": scenario.name,
-        "scenario": scenario.to_json(),
-        "machine_record": machine_record(setup.spec),
+        **attributes_of(
+            scenario,
+            setup.spec,
+            notes=notes_of(setup, found),
+            summary=summary_of(found),
+            wall_seconds=wall_seconds,
+        ),
         "machine": found.record.machine,
-        "versions": json.dumps(versions(), sort_keys=True),
-        "commit": commit(),
-        "seed": scenario.seed,
-        "serial": scenario.serial,
-        "solver": scenario.solve.method,
-        "rtol": scenario.solve.rtol,
-        "atol_v": scenario.solve.atol,
-        "notes": json.dumps(notes_of(setup, found)),
-        "summary": json.dumps(summary_of(found)),
         "data_sha256": found.record.digest,
         "drive_limit": found.record.facts.drive_full_scale,
         **ranges_of(found),
-        "wall_seconds": wall_seconds,
         "wall_seconds_measuring": measured_seconds,
     }
     data.attrs = {**sheet.attrs, **attributes}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aocsim.provenance import commit, machine_record, versions
 from aocsim.record import Variables, assemble
+from aocsim.scenarios.attributes import attributes_of
 from aocsim.scenarios.sample import Run, Setup
 from aocsim.scenarios.summary import Comparison
 from aocsim.scenarios.trimming import rooms_differ
@@ -109,30 +108,22 @@ def dataset_of(setup: Setup, run: Run, comparison: Comparison, wall_seconds: flo
     }
     scenario = setup.scenario
     attributes = {
-        "title": scenario.describes,
-        "kind": scenario.kind,
-        "scenario_name": scenario.name,
-        "scenario": scenario.to_json(),
-        "machine_record": machine_record(setup.spec),
+        **attributes_of(
+            scenario,
+            setup.spec,
+            notes=notes_of(setup, run, comparison),
+            summary=comparison.summary,
+            wall_seconds=wall_seconds,
+        ),
         "network_origin": json.dumps(dict(setup.network.origin), sort_keys=True, default=str),
-        "versions": json.dumps(versions(), sort_keys=True),
-        "commit": commit(),
-        "seed": scenario.seed,
-        "serial": scenario.serial,
-        "solver": scenario.solve.method,
-        "rtol": scenario.solve.rtol,
-        "atol_v": scenario.solve.atol,
         "solver_nfev": run.evaluations,
         "knowledge": str(scenario.compile.knowledge),
-        "notes": json.dumps(notes_of(setup, run, comparison)),
         "volts_per_unit": setup.compiled.program.volts_per_unit,
         "window_start_s": setup.machine.digitiser.window_start,
         "window_stop_s": setup.machine.digitiser.window_stop,
         "inversion_error": setup.compiled.inversion_error,
         "rounding_error": setup.compiled.rounding_error,
         "dead_inputs": json.dumps(list(setup.machine.optics.dead)),
-        "summary": json.dumps(_finite(comparison.summary)),
-        "wall_seconds": wall_seconds,
         "phase_seconds": json.dumps(setup.schedule.phases, sort_keys=True),
         "wall_seconds_trimming": run.trim_seconds,
         "wall_seconds_solving": run.solve_seconds,
@@ -306,7 +297,3 @@ def _timeline_variables(setup: Setup) -> Variables:
             ),
         ),
     }
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {key: value if np.isfinite(value) else None for key, value in values.items()}

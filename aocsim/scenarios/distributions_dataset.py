@@ -98,11 +98,12 @@ def distributions_dataset(
         **attributes_of(
             scenario,
             setup.spec,
-            evaluations=sum(one.run.evaluations for one in found),
             notes=notes_of(scenario, found),
             summary=summary_of(found),
             wall_seconds=wall_seconds,
         ),
+        "solver_nfev": sum(one.run.evaluations for one in found),
+        "knowledge": str(scenario.compile.knowledge),
         "wall_seconds_trimming": sum(one.run.trim_seconds for one in found),
         "wall_seconds_solving": sum(one.run.solve_seconds for one in found),
     }

@@ -86,9 +86,8 @@ def execute(
     attributes = attributes_of(
         scenario,
         found.spec,
-        evaluations=found.evaluations,
         notes=found.notes,
         summary=found.summary,
         wall_seconds=time.perf_counter() - began,
-    )
+    ) | {"solver_nfev": found.evaluations, "knowledge": str(scenario.compile.knowledge)}
     return found.spec, assemble(found.variables, found.coordinates, attributes)
