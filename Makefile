@@ -25,7 +25,7 @@ studies: $(VENV)/.run-installed
 		$(BIN)/aocsim run $$name --out results/$$name || exit 1; done
 	$(BIN)/python benchmarks/studies.py results
 
-# about an hour on two cores; an interrupted one goes on
+# about an hour; all from the first one, but the model that was interrupted goes on
 models: $(VENV)/.train-installed
 	for recipe in models/*.toml; do $(BIN)/aocsim train $$recipe || exit 1; done
 

@@ -186,6 +186,7 @@ def test_what_is_impossible_is_told_and_the_rest_goes_on(results):
     ("kind", "changes", "message"),
     [
         ("steps", {"study.steps": [4, 2]}, "must grow"),
+        ("steps", {"study.iterations": [2, 2]}, "must grow"),
         ("steps", {"study.methods": ["euler"]}, "explicit_euler"),
         ("noise", {"study.scales": [1.0, 2.0]}, "must begin with 0"),
         ("noise", {"study.kicked_after": [4]}, "no step is left after the kick"),

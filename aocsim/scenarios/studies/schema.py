@@ -61,12 +61,7 @@ class StepsTable(Table):
 
     digital_samples: int = Field(default=256, ge=8, le=100_000)
     steps: Steps = (1, 2, 4, 8, 16, 32, 64, 128)
-    iterations: Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(strict=False)] = (
-        1,
-        2,
-        4,
-        8,
-    )
+    iterations: Steps = (1, 2, 4, 8)
     machine_steps: Steps = (2, 4, 8, 16, 32)
     methods: Methods = EVERY
 
