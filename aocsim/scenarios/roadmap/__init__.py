@@ -1,0 +1,1 @@
+"""Scenarios of the scaling roadmap: a machine's ledger, projections and limits."""
