@@ -34,7 +34,7 @@ from aocsim.calibration.experiments import Block, closed, dedicated, sweep
 from aocsim.calibration.joint import fit_together
 from aocsim.calibration.measure import Taken, take
 from aocsim.calibration.start import first_chain
-from aocsim.calibration.truth import chain_of
+from aocsim.calibration.truth import as_built, chain_of
 from aocsim.errors import AocsimError
 from aocsim.library import Library
 from aocsim.machine import Machine
@@ -70,7 +70,7 @@ def machine_of(serial: int, form: str) -> tuple[Machine, Chain]:
     found, _ = measurement_of(spec, serial, "aoc48")
     truth, _ = chain_of(found)
     if form == "aoc48":
-        return Machine.build(spec, serial), truth
+        return Machine.build(spec, serial), as_built(spec, serial)[0]
     changes = {"node": {"sheet": "node_ideal"}}  # the format's own saturation is no part of what is fitted
     machine = Machine.build(Twin(found).spec().with_overrides(changes, library.part), serial)
     if form == "still":

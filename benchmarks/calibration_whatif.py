@@ -31,12 +31,8 @@ TRIALS = (1, 5, 20, 100)
 HOURS = (0.0, 1.0, 8.0, 24.0, 168.0)
 WRONG = (0.0, 1e-4, 1e-3, 1e-2)
 BEYOND = ("0", "0.05", "0.1", "0.2")
-PIXELS = (
-    0.0,
-    2.5,
-    4.0,
-    6.0,
-)  # per cent of scatter that no product of row and column holds; the sheet has 2.5
+# per cent of scatter that no product of row and column holds; the sheet has 2.5
+PIXELS = (0.0, 1.25, 2.5, 4.0, 6.0)
 FIGURES = ("open_loop_nrmse_mean", "closed_loop_nrmse_mean", "open_loop_alone_nrmse_mean")
 
 

@@ -1,18 +1,19 @@
 r"""The chain of the digital twin as a function of its parameters, with derivatives.
 
-With the loop open, the drive z (volts at the pairs) gives at node j, with w the transmissions that the modulators are
-set to, as shares of full scale, and +- the arms,
+With the loop open, the drive z (volts at the pairs) gives at node j, with w the grey levels that the modulators are set
+to, as shares of the highest one, w' what columns of retardance s pi make of them
+(`aocsim.components.slm_measured.share_of`), and +- the arms,
 
 .. math::
 
     y_j = o_j + \beta\,o'_j + \frac{\beta}{n} \sum_\pm \pm \sum_k X^\pm_{jk}
-          \sum_i \bigl(A^\pm_k w_{ki}^2 + B^\pm_k w_{ki} + C^\pm_k\bigr)\, r^\pm_i\, p^\pm(v(z_i)),           (1)
+          \sum_i \bigl(A^\pm_k w_{ki}'^2 + B^\pm_k w_{ki}' + C^\pm_k\bigr)\, r^\pm_i\, p^\pm(v(z_i)),           (1)
 
     v(z) = d\,\sigma_c(a z + b) + g z, \qquad p^\pm(v) = p_3 v^3 + p_2 v^2 + p_1 v + p_0,
     \qquad \sigma_c(u) = u / (1 + |u|^c)^{1/c}
 
-X is 1 on its diagonal and reaches to the two neighbours. It is the public twin's chain (github.com/microsoft/aoc)
-with what no measurement can tell apart held by convention:
+X is 1 on its diagonal and reaches to the two neighbours. At s = 1 it is the
+public twin's chain (github.com/microsoft/aoc) with what no measurement can tell apart held by convention:
 
 - the swing d and the slope p_1 have stated values, and the pair has no output offset: a cubic of a scaled and shifted v
   is a cubic of v;
@@ -29,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.components.pair_measured import sigmoid, sigmoid_slope
+from aocsim.components.slm_measured import share_by_retardance, share_of
 
 Array = NDArray[np.float64]
 
@@ -51,6 +53,7 @@ class Chain:
         earlier: (2, n - 1) X_{j, j+1}, what reaches the previous one.
         offset: (n,) o, V.
         offset_per_beta: (n,) o', V.
+        retardance: (2, n) s of each column; 1 is that of the public twin.
     """
 
     pair: Array
@@ -61,6 +64,7 @@ class Chain:
     earlier: Array
     offset: Array
     offset_per_beta: Array
+    retardance: Array
 
     @property
     def channels(self) -> int:
@@ -125,7 +129,8 @@ class Chain:
 
     def _columns(self, share: Array) -> Array:
         a, b, c = (self.law[:, :, k, None] for k in range(LAW))
-        return np.asarray((a * share + b) * share + c)
+        here = share_of(share, self.retardance[:, :, None])
+        return np.asarray((a * here + b) * here + c)
 
     @property
     def places(self) -> NDArray[np.intp]:
@@ -141,6 +146,7 @@ class Chain:
             for by in (-1, 0, 1):
                 k = np.clip(j + by, 0, n - 1)
                 columns.append(begin["law"] + (arm * n + k)[:, None] * LAW + np.arange(LAW))
+                columns.append(begin["retardance"] + (arm * n + k)[:, None])
             first = arm * (n - 1)
             columns.append(begin["later"] + first + np.clip(j - 1, 0, n - 2)[:, None])
             columns.append(begin["earlier"] + first + np.clip(j, 0, n - 2)[:, None])
@@ -158,6 +164,8 @@ class Chain:
         reached = np.matmul(self.spread, self._columns(share))
         gain = beta[:, None] / n
         pair = np.zeros((m, n, PAIR))
+        s = self.retardance[:, :, None]
+        here, by = share_of(share, s), share_by_retardance(share, s)
         lights, rows, others = [], [], []
         for arm in (0, 1):
             signed = (SIGNS[arm] * gain)[:, :, None]
@@ -169,8 +177,11 @@ class Chain:
             rows.append(signed * (reached[arm] * light[arm][:, None, :]))
             sent = light[arm] * self.row[arm]
             whole = np.repeat(sent.sum(axis=1)[:, None], n, axis=1)
-            moments = np.stack([sent @ (share[arm] ** 2).T, sent @ share[arm].T, whole], axis=-1)
-            behind = (moments * self.law[arm]).sum(axis=-1, keepdims=True)
+            steeper = (2 * self.law[arm, :, :1] * here[arm] + self.law[arm, :, 1:2]) * by[arm]
+            moments = np.stack(
+                [sent @ (here[arm] ** 2).T, sent @ here[arm].T, whole, sent @ steeper.T], axis=-1
+            )
+            behind = (moments[:, :, :LAW] * self.law[arm]).sum(axis=-1, keepdims=True)
             before, after = _shifted(moments), _shifted(moments[:, ::-1])[:, ::-1]
             later = np.concatenate([[0.0], self.later[arm]])[:, None]
             earlier = np.concatenate([self.earlier[arm], [0.0]])[:, None]
@@ -193,7 +204,7 @@ class Chain:
         return np.asarray(SWING * a * sigmoid_slope(a * z + b, c) + g)
 
 
-NAMES = ("pair", "light", "row", "law", "later", "earlier", "offset", "offset_per_beta")
+NAMES = ("pair", "light", "row", "law", "later", "earlier", "offset", "offset_per_beta", "retardance")
 """Parameters in the order of `Chain.vector`."""
 
 

@@ -27,7 +27,7 @@ _SETS = {
     "pair": (("a", "b", "c", "g"),),
     "light": (("+", "-"), ("p3", "p2", "p0")),
     "law": (("+", "-"), None, ("A", "B", "C")),
-    **dict.fromkeys(("row", "later", "earlier"), (("+", "-"), None)),
+    **dict.fromkeys(("row", "later", "earlier", "retardance"), (("+", "-"), None)),
     **dict.fromkeys(("offset", "offset_per_beta", *CLOSED, *TRANSIENT), (None,)),
 }
 """What the axes of a group's values are called; None is the channel's number."""

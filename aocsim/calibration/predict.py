@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 
 from aocsim.calibration.chain import SIGNS, SLOPE, SWING, Chain
 from aocsim.calibration.closed import Electronics
-from aocsim.calibration.truth import chain_of
+from aocsim.calibration.truth import as_built
+from aocsim.machine import Machine
 from aocsim.program import Program
 from aocsim.spec import MachineSpec
-from aocsim.twin.fit import measurement_of
 from aocsim.twin.model import StaticMap, attracting_point, point_near
 
 Array = NDArray[np.float64]
@@ -59,7 +59,7 @@ class Known(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """The twin of a machine as built, by fits to its laws from inside: what a calibration without noise may reach.
+    """The twin of a machine as built, by fits to its laws from inside: about what a calibration without noise reaches.
 
     Attributes:
         chain: of the open loop.
@@ -73,13 +73,12 @@ class Exported:
 
     @classmethod
     def of(cls, spec: MachineSpec, serial: int) -> Exported:
-        """The twin that `aocsim export-twin` writes.
+        """The twin that `aocsim export-twin` writes, with the columns' retardance.
 
         Raises:
             InputError: a machine that no twin rests with.
         """
-        found, _ = measurement_of(spec, serial, spec.name)
-        return cls(*chain_of(found), float(found.array("deq_input_min_max")[1]))
+        return cls(*as_built(spec, serial), Machine.build(spec, serial).dac.full_scale)
 
 
 def predicted_rest(

@@ -288,8 +288,12 @@ FEW_AT_THE_END = 0.05  # of a channel's read-outs: more, this close to the large
 CLOSE_TO_THE_END = 0.005  # of the channel's range
 
 
-def refuse_dead_or_clipped(record: Record) -> None:
+def refuse_dead_or_clipped(record: Record, file: str | None = None) -> None:
     """Refuse a sweep in which an output does not move, or stands at an end of its range.
+
+    Args:
+        record: all experiments.
+        file: where they come from, if from one.
 
     Raises:
         InputError: names the channel.
@@ -305,6 +309,7 @@ def refuse_dead_or_clipped(record: Record) -> None:
             raise InputError(
                 f"read-outs of channel {channel} are constant: {len(volts)} experiments of the sweep all give "
                 f"{high:.4g} V",
+                file=file,
                 key="mean",
             )
         for end, what in ((low, "lowest"), (high, "highest")):
@@ -313,5 +318,6 @@ def refuse_dead_or_clipped(record: Record) -> None:
                 raise InputError(
                     f"read-outs of channel {channel} are saturated: {100 * share:.0f} % of the sweep stand at the "
                     f"{what}, {end:.4g} V; a smaller gain or drive keeps them inside",
+                    file=file,
                     key="mean",
                 )

@@ -6,7 +6,8 @@ acts on light less darkness, so that
 
 .. math:: o'_j\ \text{becomes}\ o'_j + \frac{K_j}{n}\sum_\pm \pm \sum_{k \ne j} X^\pm_{jk}\,C^\pm_k
 
-in its offset per beta. It has none for gains of the alpha path and of the drive: these stay in the Dataset alone.
+in its offset per beta. It has none for gains of the alpha path and of the drive, nor for the columns' retardance: these
+stay in the Dataset alone. `aocsim.calibration.panel.parabolas_alone` gives columns that do without the latter.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ _CHAIN: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "earlier": (("arm", "neighbours"), ("1",), "share of an output's light that reaches the previous one"),
     "offset": (("channel",), ("V",), "offset at the node"),
     "offset_per_beta": (("channel",), ("V",), "offset at the node for each unit of beta"),
+    "retardance": (("arm", "channel"), ("1",), "retardance of each column at full drive, over pi"),
 }
 _ELECTRONICS = {
     "gradient_gain": ("1", "gain of the gradient in the closed loop, over the open one's"),

@@ -125,7 +125,7 @@ class Sheet:
             alpha_bits=known.alpha_bits,
         )
         assert isinstance(found.slm, MeasuredSlm)
-        slm = replace(found.slm, bits=sheets.slm.levels.bit_length())
+        slm = replace(found.slm, bits=sheets.slm.levels.bit_length(), retardance=self.chain.retardance)
         return replace(found, gains=gains, slm=slm, dac=sheets.dac, digitiser=sheets.digitiser)
 
 
@@ -187,7 +187,7 @@ def _channels(data: xarray.Dataset, path: Path) -> int:
 
 def _shapes(n: int) -> dict[str, tuple[int, ...]]:
     """Of every parameter, for n channels."""
-    of_chain = ((PAIR,), (2, LIGHT), (2, n), (2, n, LAW), (2, n - 1), (2, n - 1), (n,), (n,))
+    of_chain = ((PAIR,), (2, LIGHT), (2, n), (2, n, LAW), (2, n - 1), (2, n - 1), (n,), (n,), (2, n))
     return dict(zip(NAMES, of_chain, strict=True)) | dict.fromkeys((*CLOSED, *TRANSIENT), (n,))
 
 

@@ -15,6 +15,7 @@ from scipy.optimize import least_squares
 from aocsim.calibration.chain import LAW, LIGHT, PAIR, SIGNS, SLOPE, SWING, Chain
 from aocsim.calibration.experiments import NEIGHBOURS
 from aocsim.calibration.measure import Taken
+from aocsim.calibration.panel import common_law
 from aocsim.errors import NoConvergenceError, PhysicsError
 
 Array = NDArray[np.float64]
@@ -50,6 +51,7 @@ def first_chain(taken: Mapping[str, Taken], grey_levels: int) -> tuple[Chain, ND
         np.zeros((2, n - 1)),
         np.zeros(n),
         np.zeros(n),
+        np.ones((2, n)),
     )
     shape = _shine(chain, volts)
     for arm in (0, 1):
@@ -124,6 +126,7 @@ def _shape(law: Array, volts: Array) -> Array:
         np.zeros((2, 0)),
         np.zeros(n),
         np.zeros(n),
+        np.ones((2, n)),
     )
     return _shine(chain, volts)
 
@@ -153,21 +156,22 @@ def _columns(
     total -= total[:, :1]
     dark = uniform[0][0].mean - uniform[0][0].mean[0]
     own = _darkness(chain, singles["dark"][0], volts, dark, total) / gain
-    law, spread = np.empty((2, n, LAW)), np.empty((2, n, n))
+    spread = np.empty((2, n, n))
     still = np.zeros((2, n))
+    levels = np.array([_level(t) for t in uniform[0]]) / grey_levels
+    columns = np.empty((len(levels), 2, n))
     for arm in (0, 1):
-        levels = np.array([_level(t) for t in uniform[arm]]) / grey_levels
         lit = np.stack([t.mean - t.mean[0] for t in uniform[arm]])
         seen = SIGNS[arm] * (lit - dark)[:, 1:]
         use = total[arm, 1:]
         reached = np.einsum("lkj,k->lj", seen, use) / (use @ use) / gain + own[arm]
         spread[arm] = _spread(taken, arm, dark, use)
-        each = np.linalg.solve(spread[arm], reached.T).T
-        law[arm] = np.polynomial.polynomial.polyfit(levels, each, LAW - 1)[::-1].T
+        columns[:, arm] = np.linalg.solve(spread[arm], reached.T).T
         # without drive the emitters shine as they do at v(0)
         rest = SIGNS[arm] * (np.stack([t.mean[0] for t in uniform[arm]]) - uniform[arm][0].mean[0]) / gain
         by = reached - own[arm]
         still[arm] = float((rest * by).sum() / (by * by).sum()) / chain.row[arm].sum()
+    retardance, law = common_law(levels, columns.reshape(len(levels), -1))
     k = np.arange(n - 1)
     at_rest = still[:, 0] - chain.emitted(chain.volts(np.zeros(1)))[:, 0]
     light = chain.light.copy()
@@ -176,11 +180,12 @@ def _columns(
         chain.pair,
         light,
         chain.row,
-        law,
+        law.reshape(2, n, LAW),
         spread[:, k + 1, k],
         spread[:, k, k + 1],
         chain.offset,
         chain.offset_per_beta,
+        np.full((2, n), retardance),
     )
     return _offsets(taken["offset"], out)
 

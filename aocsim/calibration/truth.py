@@ -23,13 +23,20 @@ by its experiments, ends beside it even without noise.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.calibration.chain import SIGNS, SLOPE, SWING, Chain
 from aocsim.calibration.closed import Electronics
+from aocsim.calibration.panel import column_laws
 from aocsim.calibration.start import DEAD
+from aocsim.components.slm_measured import MeasuredSlm
 from aocsim.errors import InputError
+from aocsim.machine import Machine
+from aocsim.spec import MachineSpec
+from aocsim.twin.fit import WEIGHTS, measurement_of, parabolas_from_dark
 from aocsim.twin.format import Measurement
 from aocsim.twin.model import Twin
 
@@ -88,8 +95,32 @@ def chain_of(found: Measurement, *, as_machine: bool = True) -> tuple[Chain, Ele
         ratio[:, k, k + 1],
         constant,
         per_beta,
+        np.ones((2, n)),
     )
     return chain, electronics
+
+
+def as_built(spec: MachineSpec, serial: int | None) -> tuple[Chain, Electronics]:
+    """`chain_of` a machine's export, with the retardance of each column.
+
+    Args:
+        spec: its sheets.
+        serial: serial number; None for the nominal machine.
+
+    Raises:
+        InputError: a machine that no twin rests with.
+    """
+    chain, electronics = chain_of(measurement_of(spec, serial, spec.name)[0])
+    slm = Machine.build(spec, serial).slm
+    if isinstance(slm, MeasuredSlm):
+        return replace(chain, retardance=np.broadcast_to(slm.retardance, slm.linear.shape)), electronics
+    n = chain.channels
+    each = np.array([slm.response(np.full((2, n, n), w)).mean(axis=2).ravel() for w in WEIGHTS])
+    retardance, law = column_laws(WEIGHTS, each)
+    # the export's parabolas are those of the same responses, each in the unit of its light path
+    unit = chain.law[:, :, 1].ravel() / parabolas_from_dark(each)[:, 1]
+    columns = (unit[:, None] * law).reshape(chain.law.shape)
+    return replace(chain, law=columns, retardance=retardance.reshape(2, n)), electronics
 
 
 def _emitters(found: Measurement) -> tuple[Array, Array, Array]:

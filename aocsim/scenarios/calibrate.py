@@ -320,7 +320,7 @@ def execute(setup: Setup, record: Record) -> Found:
     nominal = nominal_bench(setup)
     errors: Errors | None = None
     if setup.first is None:
-        refuse_dead_or_clipped(record)
+        refuse_dead_or_clipped(record, scenario.record)
         _refuse_missing(setup, record)
         kept, held = _parted(record.stage(*OPEN_STAGES), "sweep", scenario.open.held_out)
         first, live = first_chain({one.block.name: one for one in kept}, top)

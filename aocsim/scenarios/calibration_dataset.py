@@ -12,6 +12,7 @@ from scipy.stats import chi2
 from aocsim.calibration.chain import NAMES
 from aocsim.calibration.closed import Electronics
 from aocsim.calibration.measure import Taken
+from aocsim.calibration.panel import parabolas_alone
 from aocsim.calibration.record import write_record
 from aocsim.calibration.result import dataset_of, described, twin_of
 from aocsim.calibration.transient_fit import transient_variables
@@ -73,10 +74,9 @@ def _truth(setup: Setup, found: Found) -> Variables:
     # the truth is that of the sheets' own temperature
     if found.record.machine != setup.label or setup.scenario.temperature is not None:
         return {}
-    from aocsim.calibration.truth import chain_of
-    from aocsim.twin import measurement_of
+    from aocsim.calibration.truth import as_built
 
-    chain, _ = chain_of(measurement_of(setup.spec, setup.scenario.serial, setup.spec.name)[0])
+    chain, _ = as_built(setup.spec, setup.scenario.serial)
     out: dict[str, tuple[tuple[str, ...], Any, str, str]] = {}
     for name in NAMES:
         dimensions, unit, told = described(name)
@@ -241,6 +241,8 @@ def write_beside(data: xarray.Dataset, setup: Setup, found: Found, folder: Path)
     if setup.record is None:
         write_record(found.record, folder / RECORD)
     electronics = Electronics.ideal(len(found.live)) if found.closed is None else found.closed.electronics
-    twin = twin_of(found.opened.chain, electronics, limit=found.record.facts.drive_full_scale)
+    twin = twin_of(
+        parabolas_alone(found.opened.chain), electronics, limit=found.record.facts.drive_full_scale
+    )
     write_measurement(twin, folder / TWIN)
     write_pictures(data, folder)

@@ -43,9 +43,9 @@ def sheet(
     name: str, change: Change = lambda data: data, *, n: int = 5, seed: int = 0, closed: bool = True
 ) -> Path:
     """The file of a calibration in the current folder, its values off by `ERROR` at random, by `seed`."""
-    size = 10 + 2 * n + 6 * n + 4 * (n - 1) + 2 * n
+    size = 10 + 2 * n + 6 * n + 4 * (n - 1) + 4 * n
     draw = np.random.default_rng(seed)
-    zeros = (np.zeros((2, n - 1)), np.zeros((2, n - 1)), np.zeros(n), np.zeros(n))
+    zeros = (np.zeros((2, n - 1)), np.zeros((2, n - 1)), np.zeros(n), np.zeros(n), np.ones((2, n)))
     plain = Chain(
         np.array([3.4, 0.0, 4.0, 0.0]), np.zeros((2, 3)), np.ones((2, n)), np.ones((2, n, 3)), *zeros
     )

@@ -46,6 +46,7 @@ def some_machine(rng):
         rng.uniform(0, 0.1, (2, N - 1)),
         rng.normal(0, 0.01, N),
         rng.normal(0, 0.001, N),
+        np.ones((2, N)),
     )
     gains = rng.normal(1, 0.02, (3, N))
     return chain, Electronics(*gains, rng.normal(0, 0.002, N))

@@ -30,6 +30,7 @@ def some_chain(seed=0, n=6):
         rng.uniform(0, 0.3, (2, n - 1)),
         rng.normal(0, 0.01, n),
         rng.normal(0, 0.01, n),
+        rng.uniform(0.9, 1.1, (2, n)),
     )
 
 
@@ -95,6 +96,7 @@ def test_a_machine_of_the_twins_form_is_recovered(exact, fitted):
         np.testing.assert_allclose(chain.light[arm], np.array([p3, p2, p0]) * SLOPE / p1, rtol=1e-6)
         gain = twin.scaling * twin.output_correction[arm] * p1 / SLOPE * twin.row[arm][live].mean()
         np.testing.assert_allclose(chain.law[arm], twin.column_law[arm] * gain[:, None], rtol=1e-6)
+        np.testing.assert_allclose(chain.retardance[arm], 1.0, rtol=1e-6)
         ratio = (
             twin.crosstalk[arm]
             * (twin.scaling[:, None] * twin.output_correction[arm])

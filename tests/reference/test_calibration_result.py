@@ -28,6 +28,7 @@ def some_chain(n=7):
         rng.uniform(0, 0.3, (2, n - 1)),
         rng.normal(0, 0.01, n),
         rng.normal(0, 0.001, n),
+        np.ones((2, n)),
     )
 
 
@@ -84,7 +85,7 @@ def test_every_parameter_has_value_error_unit_and_name(tmp_path):
     error = np.sqrt(np.diagonal(opened.covariance))
     found = np.concatenate([data[f"{name}_error"].values.ravel() for name in NAMES])
     np.testing.assert_allclose(found, error)
-    assert data["offset_per_beta_identified"].values.tolist() == [1] * 6 + [0]
+    assert data["retardance_identified"].values.tolist() == [[1] * 7, [1] * 6 + [0]]
     np.testing.assert_allclose(np.diagonal(data["correlation"]), 1.0, rtol=1e-6)
     assert np.abs(data["correlation"]).max() <= 1 + 1e-6
     np.testing.assert_allclose(data["alpha_gain_error"], 1e-4)

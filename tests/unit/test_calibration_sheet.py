@@ -9,7 +9,7 @@ import xarray
 from scipy.stats import norm
 
 import aocsim.twin
-from aocsim.calibration.chain import Chain
+from aocsim.calibration.chain import NAMES, Chain
 from aocsim.calibration.closed import ClosedFit, Electronics
 from aocsim.calibration.difference import sheet_difference
 from aocsim.calibration.joint import Fitted
@@ -35,6 +35,7 @@ def some_fits(n=N, seed=2):
         rng.uniform(0, 0.3, (2, n - 1)),
         rng.normal(0, 0.01, n),
         rng.normal(0, 0.001, n),
+        np.ones((2, n)),
     )
     size = len(chain.vector)
     spread = rng.normal(size=(size, size)) * 1e-3
@@ -159,6 +160,25 @@ def test_the_twin_of_a_sheet_is_that_of_the_file_in_the_public_format(written, t
     np.testing.assert_array_equal(one, other)
 
 
+def test_the_twin_of_a_sheet_knows_the_columns_retardance(written):
+    """Its step is the chain's response; its machine's panel passes what the sheet says; no sheet of a part holds it."""
+    values = np.random.default_rng(8).uniform(0.9, 1.1, (2, N))
+    path = written(lambda data: data.assign(retardance=(data["retardance"].dims, values)))
+    sheet, twin = read_sheet(path), aocsim.twin.load(path)
+    rng = np.random.default_rng(3)
+    z, weights = rng.normal(0, 0.3, (4, N)), rng.uniform(-1, 1, (N, N))
+    weights /= np.abs(weights).max()
+    split = np.stack([np.maximum(weights.T, 0), np.maximum(-weights.T, 0)])
+    other = replace(sheet.electronics, gradient=np.ones(N), offset=np.zeros(N))
+    bare = replace(twin, measurement=replace(sheet, electronics=other).twin())
+    want = sheet.chain.response(split, z, np.full(4, BETA))
+    np.testing.assert_allclose(bare.step(z, weights, alpha=0.0, beta=BETA), want, rtol=0, atol=1e-12)
+    assert np.abs(replace(bare, retardance=1.0).step(z, weights, alpha=0.0, beta=BETA) - want).max() > 1e-4
+    np.testing.assert_array_equal(twin.machine().slm.retardance, values)
+    with pytest.raises(InputError, match="retardance"):
+        twin.spec()
+
+
 @pytest.mark.parametrize(
     ("z", "alpha", "beta", "said"),
     [
@@ -210,7 +230,7 @@ def test_the_difference_is_in_units_of_both_errors(written):
     found = sheet_difference(old, new)
     assert found.compared == len(vector) + 4 * N
     assert found.limit == pytest.approx(-norm.ppf(0.005 / found.compared))
-    for group in found.groups[:8]:
+    for group in found.groups[: len(NAMES)]:
         ratios = []
         for a, b, e in zip(
             old.values[group.name].flat, new.values[group.name].flat, old.errors[group.name].flat, strict=True
@@ -218,7 +238,7 @@ def test_the_difference_is_in_units_of_both_errors(written):
             ratios.append((b - a) / np.sqrt(2 * e**2))
         assert group.rms == pytest.approx(np.sqrt(np.mean(np.square(ratios))))
         assert abs(group.largest) == pytest.approx(np.max(np.abs(ratios)))
-    assert all(group.largest == 0 for group in found.groups[8:])
+    assert all(group.largest == 0 for group in found.groups[len(NAMES) :])
 
 
 def test_one_value_far_off_is_found_and_named(written):

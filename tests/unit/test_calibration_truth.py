@@ -1,5 +1,7 @@
 """The truth of a calibration: against what `twin_of` writes, and against the twin's own forward pass."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,8 +10,10 @@ from aocsim.calibration.chain import NAMES, SLOPE, SWING, Chain
 from aocsim.calibration.closed import Electronics
 from aocsim.calibration.experiments import sweep
 from aocsim.calibration.measure import take
+from aocsim.calibration.panel import parabolas_alone
 from aocsim.calibration.result import twin_of
-from aocsim.calibration.truth import chain_of
+from aocsim.calibration.truth import as_built, chain_of
+from aocsim.components.slm_measured import share_of
 from aocsim.errors import InputError
 from aocsim.experiment import SolveSettings
 from aocsim.library import Library
@@ -37,6 +41,7 @@ def some_chain(seed, n=7):
         rng.uniform(0, 0.3, (2, n - 1)),
         rng.normal(0, 0.01, n),
         rng.normal(0, 0.001, n),
+        np.ones((2, n)),
     )
 
 
@@ -127,6 +132,65 @@ def test_the_truth_of_a_machine_that_is_not_of_the_form_is_near_and_its_own():
         error[serial] = np.mean(rms / np.ptp(np.concatenate([t.mean for t in taken]), axis=1))
     assert error[3] < 0.015
     assert error[3] < error[None] / 10
+
+
+def test_the_truth_of_an_over_driven_panel_has_its_retardance():
+    """As drawn for each column; and on the machine's own bench, that is nearer than parabolas of the grey level are."""
+    matched = {
+        "optics": {"pixel_structure.spread": "0 %", "direct_centre": "0", "direct_edge": "0"},
+        "pair": {"tail_current.spread": "0 %", "input_offset.spread": "0 mV"},
+    }
+    spec = Library.open().machine("aoc48", matched)
+    machine = Machine.build(spec, 3)
+    chain, _ = as_built(spec, 3)
+    np.testing.assert_allclose(chain.retardance, machine.slm.retardance_scale, rtol=0, atol=1e-4)
+    bench = SimulatedBench(machine, settings=SolveSettings(noise=False))
+    top = bench.capabilities.grey_levels
+    (block,) = sweep(bench.capabilities, BETA, 3, matrices=1, inputs=2, gains=1, trials=1)
+    (taken,) = take([block], lambda name, clock: bench)
+    export = chain_of(measurement_of(spec, 3, "aoc48")[0])[0]
+    # darkness is read off, not fitted, and both have it in the same unit
+    np.testing.assert_allclose(chain.law[:, :, 2], export.law[:, :, 2], rtol=1e-9)
+    error = [
+        np.std(taken.mean - found.response(taken.block.grey / top, taken.condition, taken.beta))
+        for found in (chain, parabolas_alone(chain), export, parabolas_through_all(chain))
+    ]
+    # those that half of all pixels being dark has been thought of for stand between, then those with the darkness held
+    assert error[0] < error[1] < error[2] < error[3]
+    assert error[0] < 0.4 * error[3]
+
+
+def parabolas_through_all(chain):
+    """Without retardance, by least squares over evenly spread levels."""
+    levels = np.linspace(0, 1, 17)
+    share = share_of(levels[:, None, None], chain.retardance)
+    a, b, c = np.moveaxis(chain.law, -1, 0)
+    each = ((a * share + b) * share + c).reshape(len(levels), -1)
+    law = np.polynomial.polynomial.polyfit(levels, each, 2)[::-1].T.reshape(chain.law.shape)
+    return replace(chain, law=law, retardance=np.ones_like(chain.retardance))
+
+
+def test_parabolas_alone_are_the_nearest():
+    """To half dark, half evenly spread weights: any other coefficient is farther off."""
+    rng = np.random.default_rng(6)
+    chain = replace(some_chain(3), retardance=rng.uniform(0.9, 1.1, (2, 7)))
+    levels = np.linspace(0, 1, 257)
+
+    def off(law):
+        given = replace(chain, law=law, retardance=np.ones((2, 7)))
+        at = [np.full((2, 7, 7), w) for w in levels]
+        left = np.array([given.paths(share) - chain.paths(share) for share in at])
+        # at one input; without crosstalk each output shows its own column
+        squares = (left[..., 1] ** 2).sum(axis=(1, 2))
+        return 0.5 * squares[0] + 0.5 * squares[1:].sum() / len(levels)
+
+    chain = replace(chain, later=np.zeros((2, 6)), earlier=np.zeros((2, 6)))
+    found = parabolas_alone(chain)
+    best = off(found.law)
+    assert best > 0
+    for step in rng.normal(0, 1e-3, (20, 2, 7, 3)):
+        assert off(found.law + step) > best
+    assert parabolas_alone(found) is found
 
 
 @pytest.mark.parametrize(
