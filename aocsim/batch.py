@@ -25,8 +25,10 @@ class Measured:
         watched: (items, times, watched channels) V as digitised, first trial.
         at_hold: (items, trials, n) V at the node at the last instant of the window, as an analog memory sees it; no
             trials where none does.
-        settling: (items,) s, noiseless first trial, to 1 % of the distance to its fixed point; nan without diagnosis.
+        settling: (items,) s, noiseless first trial, to 1 % of its fixed point's distance from rest; nan without
+            diagnosis.
         fixed_point: (items, n) V, of the first trial; nan without diagnosis.
+        left: (items, states) V, noiseless state at the end of the last trial's record.
         evaluations: of the right-hand side, for the batch each served.
     """
 
@@ -36,6 +38,7 @@ class Measured:
     at_hold: Array
     settling: Array
     fixed_point: Array
+    left: Array
     evaluations: int
 
 

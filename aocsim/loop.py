@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.stages import Affine, Delay, Elementwise, Noise, Pole, Scale, Stage, fold
+from aocsim.stages import Affine, Delay, Noise, Pole, Scale, Stage, fold
+from aocsim.tangent import Gain, Product, Tangent, add, carried
 
 Array = NDArray[np.float64]
 
@@ -199,40 +200,42 @@ class Loop:
         """
         n, total = self.channels, self.states
         lead = state.shape[:-1]
-        jacobian = np.zeros((*lead, total, total))
-        retarded = np.zeros((*lead, len(self.lags), total, n))
-        diffusion = np.zeros((*lead, total, total))
+        drive = np.broadcast_to(drive, (*lead, n)).reshape(-1, n)
+        state = state.reshape(-1, total)
+        solves = len(state)
+        jacobian = np.zeros((solves, total, total))
+        retarded = np.zeros((solves, len(self.lags), total, n))
+        diffusion = np.zeros((solves, total, total))
         roots = range(len(self.lags))
         # keys of a tangent: a block of states, then the arms' inputs, one for each lag; sources below zero
-        values: dict[int, Array] = dict.fromkeys(roots, state[..., :n])
-        tangents = {root: _Tangent({self.blocks + root: np.ones((*lead, n))}) for root in roots}
+        values: dict[int, Array] = dict.fromkeys(roots, state[:, :n])
+        tangents = {root: Tangent.of(self.blocks + root, solves, n) for root in roots}
         densities: dict[int, Array] = {}
-        sources: dict[int, list[tuple[int, Array]]] = {}
+        sources: dict[int, list[tuple[int, Gain]]] = {}
         for step in self._full:
             if step.source == SUM:
                 x = drive + sum(values[r] for r in self._sums[0])
-                tangent = _Tangent.total([tangents[r] for r in self._sums[0]])
+                tangent = Tangent.total([tangents[r] for r in self._sums[0]])
             else:
                 x, tangent = values[step.source], tangents[step.source]
             stage = step.stage
             if isinstance(stage, Pole):
                 rows = slice(step.block * n, (step.block + 1) * n)
-                for key, part in tangent.blocks.items():
-                    rated = part * (stage.rate if part.ndim == len(lead) + 1 else stage.rate[:, None])
+                for key, rated in tangent.scaled(stage.rate).gains.items():
                     if key >= self.blocks:
-                        _add(retarded[..., key - self.blocks, rows, :], rated)
+                        add(retarded[:, key - self.blocks, rows, :], rated)
                     elif key >= 0:
-                        _add(jacobian[..., rows, key * n : (key + 1) * n], rated)
+                        add(jacobian[:, rows, key * n : (key + 1) * n], rated)
                     else:
                         sources.setdefault(key, []).append((step.block, rated))
-                _add(jacobian[..., rows, rows], np.broadcast_to(-stage.rate, (*lead, n)))
-                y = state[..., rows]
-                tangent = _Tangent({step.block: np.ones((*lead, n))})
+                add(jacobian[:, rows, rows], (Product(-stage.rate),))
+                y = state[:, rows]
+                tangent = Tangent.of(step.block, solves, n)
             elif isinstance(stage, Noise):
                 y = x
                 key = -1 - len(densities)
-                densities[key] = np.broadcast_to(stage.density(x) / 2, (*lead, n))
-                tangent = _Tangent({**tangent.blocks, key: np.ones((*lead, n))})
+                densities[key] = np.broadcast_to(stage.density(x) / 2, x.shape)
+                tangent = tangent.with_source(key, *x.shape)
             elif isinstance(stage, Delay):
                 raise AssertionError("dead time is taken at the arms' inputs")
             else:
@@ -242,9 +245,13 @@ class Loop:
         for key, reached in sources.items():
             for i, left in reached:
                 for j, right in reached:
-                    cell = _carried(left, densities[key], right, lead)
-                    _add(diffusion[..., i * n : (i + 1) * n, j * n : (j + 1) * n], cell)
-        return jacobian, retarded, diffusion
+                    cell = diffusion[:, i * n : (i + 1) * n, j * n : (j + 1) * n]
+                    add(cell, carried(left, densities[key], right))
+        return (
+            jacobian.reshape(*lead, total, total),
+            retarded.reshape(*lead, len(self.lags), total, n),
+            diffusion.reshape(*lead, total, total),
+        )
 
     def select(self, solve: int | slice) -> Loop:
         """The loop of one solve of a batch, or of some; stages that arms have in common stay common."""
@@ -338,66 +345,3 @@ def _plan(
         steps.append(Step(stage, source, registers, 0 if last else -1))
         source = registers
     return tuple(steps), tuple(outputs), blocks
-
-
-@dataclass(frozen=True, eq=False)
-class _Tangent:
-    """Derivative of a signal to each block of states (key >= 0) and each noise source (key < 0).
-
-    A block is (..., n) while it is diagonal and (..., n, n) behind a matrix.
-    """
-
-    blocks: dict[int, Array]
-
-    def through(self, stage: Elementwise | Affine | Scale, x: Array) -> _Tangent:
-        out: dict[int, Array] = {}
-        for key, part in self.blocks.items():
-            diagonal = part.ndim == x.ndim
-            if isinstance(stage, Affine):
-                out[key] = stage.matrix * part[..., None, :] if diagonal else np.matmul(stage.matrix, part)
-            else:
-                slope = stage.slope(x) if isinstance(stage, Elementwise) else np.asarray(stage.gain)
-                out[key] = slope * part if diagonal else np.broadcast_to(slope, x.shape)[..., None] * part
-        return _Tangent(out)
-
-    @staticmethod
-    def total(parts: Sequence[_Tangent]) -> _Tangent:
-        out: dict[int, Array] = {}
-        for part in parts:
-            for key, value in part.blocks.items():
-                if key not in out:
-                    out[key] = value
-                    continue
-                first, second = out[key], value
-                if first.ndim != second.ndim:
-                    lead = min((first, second), key=lambda a: a.ndim).shape[:-1]
-                    first, second = _dense(first, lead), _dense(second, lead)
-                out[key] = first + second
-        return _Tangent(out)
-
-
-def _add(target: Array, block: Array) -> None:
-    """Add a block, diagonal (..., n) or full, to (..., n, n)."""
-    if block.ndim == target.ndim:
-        target += block
-    else:
-        places = np.arange(block.shape[-1])
-        target[..., places, places] += block
-
-
-def _carried(left: Array, density: Array, right: Array, lead: tuple[int, ...]) -> Array:
-    """Covariance L diag(density) R^T of what a source brings by two gains; diagonal where both are."""
-    if left.ndim == right.ndim == len(lead) + 1:
-        return left * density * right
-    weighted = _dense(left, lead) * density[..., None, :]
-    return np.asarray(np.matmul(weighted, np.swapaxes(_dense(right, lead), -1, -2)))
-
-
-def _dense(part: Array, lead: tuple[int, ...]) -> Array:
-    """A block as a full matrix (..., n, n)."""
-    if part.ndim > len(lead) + 1:
-        return part
-    n = part.shape[-1]
-    out = np.zeros((*part.shape, n))
-    out[..., np.arange(n), np.arange(n)] = part
-    return out

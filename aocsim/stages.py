@@ -52,7 +52,8 @@ class Elementwise:
 
     def slope(self, x: Array) -> Array:
         """dy/dx, shape of x."""
-        return np.asarray(self.gain_in * self.gain_out * self.law.slope(self.gain_in * x + self.offset_in))
+        gain_in, offset_in, gain_out, _ = self._spread_over(x.shape[-1])
+        return self.law.scaled_slope(x, gain_in, offset_in, gain_in * gain_out)
 
 
 @dataclass(frozen=True, eq=False)

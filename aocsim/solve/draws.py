@@ -230,10 +230,19 @@ def fill_normals(draws: Draws, step: int, place: int, out: Array) -> None:
 
 
 @compiled
-def _fill_runs(draws: Draws, step: int, place: int, out: Array) -> None:
-    """`fill_normals` for draws (runs, n) at consecutive places, each with all counters of the block."""
+def _fill_runs(keys: Words, first: int, second: int, third: int, out: Array) -> None:
+    """`fill_normals` for draws (runs, n) of one solve at consecutive places."""
+    groups = -(-out.shape[1] // 4)
+    draws = Draws(
+        keys,
+        np.full(groups, first, dtype=np.uint64),
+        np.arange(groups).astype(np.uint64),
+        np.empty((4, groups), dtype=np.uint64),
+        np.empty((2, groups)),
+        np.empty((4, groups)),
+    )
     for run in range(out.shape[0]):
-        fill_normals(draws, step, place + run, out[run : run + 1])
+        fill_normals(draws, second, third + run, out[run : run + 1])
 
 
 def fill_counted(keys: Words, number: tuple[int, int, int], out: Array) -> None:
@@ -244,15 +253,5 @@ def fill_counted(keys: Words, number: tuple[int, int, int], out: Array) -> None:
         number: of the first draw, each below 2^32; the others differ in the last word.
         out: (draws, ...), in one piece; at most 2^34 numbers a draw.
     """
-    first, second, third = number
-    runs = out.reshape(len(out), -1)
-    groups = -(-runs.shape[1] // 4)
-    draws = Draws(
-        keys,
-        np.full(groups, first, dtype=np.uint64),
-        np.arange(groups, dtype=np.uint64),
-        np.empty((4, groups), dtype=np.uint64),
-        np.empty((2, groups)),
-        np.empty((4, groups)),
-    )
-    _fill_runs(draws, second, third, runs)
+    first, second, third = map(int, number)
+    _fill_runs(keys, first, second, third, out.reshape(len(out), -1))

@@ -9,7 +9,6 @@ numbers but for round-off.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.loop import Loop
-from aocsim.parallel import one_blas_thread
+from aocsim.parallel import in_threads
 from aocsim.solve import exponential, tsit5
 from aocsim.solve.flat import Flat, flatten, from_blocks, to_blocks
 from aocsim.solve.kernels import work_for
@@ -115,12 +114,7 @@ def integrate_ensemble(
             left[block], proven[block] = watch.rest.left, watch.rest.proven
         return int(counts[EVALUATIONS])
 
-    with one_blas_thread():
-        if threads == 1 or len(blocks) == 1:
-            evaluations = sum(map(one, blocks))
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                evaluations = sum(pool.map(one, blocks))
+    evaluations = sum(in_threads(one, blocks, threads))
     return Ensemble(out, evaluations, ends, left, proven)
 
 

@@ -134,13 +134,21 @@ def flatten(loop: Loop, precision: type[np.floating[Any]] = np.float64) -> Flat:
         real(np.concatenate(places) if places else [], (-1, 4)),
         np.stack([edges[:-1], np.diff(edges)], axis=1).astype(np.int64).reshape(-1, 2),
         real([_four(stage, n) for stage in uses], (-1, 4, n)),
-        real([_padded(np.swapaxes(stage.matrix, -1, -2), n, 2) for stage in shared], (-1, n, n)),
-        real([_padded(np.swapaxes(stage.matrix, -1, -2), n, 2) for stage in own], (-1, solves, n, n)),
+        _transposed(shared, (n, n), precision),
+        _transposed(own, (solves, n, n), precision),
         _per_solve([stage.offset for stage in affine], n, precision),
         _per_solve([stage.gain for stage in scales], n, precision),
         _per_solve([stage.offset for stage in scales], n, precision),
         real(rates, (-1, n)),
     )
+
+
+def _transposed(stages: list[Affine], shape: tuple[int, ...], precision: type[np.floating[Any]]) -> Array:
+    """Matrices (stages, *shape), each transposed."""
+    out = np.empty((len(stages), *shape), dtype=precision)
+    for place, stage in zip(out, stages, strict=True):
+        place[...] = _padded(np.swapaxes(stage.matrix, -1, -2), shape[-1], 2)
+    return out
 
 
 def _padded(values: Array, n: int, axes: int) -> Array:

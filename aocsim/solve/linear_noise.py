@@ -126,8 +126,9 @@ def sampled_noise(
         phi, q = discretise(jacobian.astype(kind), diffusion.astype(kind), interval)
         back = np.swapaxes(phi, -1, -2).astype(float)
         mixing = np.swapaxes(factor(q), -1, -2).astype(float)
+        kicks = np.matmul(normals[:, :, run.start + 1 : run.stop + 1], mixing[:, None])
         for k in range(run.start, run.stop):
-            delta = np.matmul(delta, back) + np.matmul(normals[:, :, k + 1], mixing)
+            delta = np.matmul(delta, back) + kicks[:, :, k - run.start]
             out[:, :, k + 1] = delta[..., :n]
     return out
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from aocsim.errors import PhysicsError
 from aocsim.loop import Loop
+from aocsim.solve.integrators import integrate
 from aocsim.solve.retarded import unstable_roots
 
 Array = NDArray[np.float64]
@@ -14,6 +15,7 @@ Array = NDArray[np.float64]
 CONTINUATION_STEPS = 120
 FIRST_STEP = 1e3  # time constants of the fastest pole
 REMEDY = "more relaxation (compile.alpha), smaller residuals of the trims or more diffusion steps help"
+FOLLOWED = 1e4  # of them: how long a loop is followed where continuation finds no equilibrium
 LONGEST_STEP = 1e9  # of them: a step of this length is Newton's
 STABILITY_STEP = 3.0  # of the mean time constant
 STABILITY_SQUARINGS = 9
@@ -26,7 +28,8 @@ def steady_state(
 
     Each step is an implicit Euler step of the loop, z += (1/h - A)^-1 dz/dt, whose h grows as the residual
     falls (switched evolution relaxation; C. T. Kelley and D. E. Keyes, SIAM J. Numer. Anal. 35, 508 (1998)):
-    far away it follows the loop, near the equilibrium it is Newton's method.
+    far away it follows the loop, near the equilibrium it is Newton's method. Where that finds none, the loop is
+    followed in time first.
 
     Args:
         loop: the loop.
@@ -38,6 +41,24 @@ def steady_state(
     Raises:
         PhysicsError: no equilibrium found; names solve, channel and residual.
     """
+    z, found = _continued(loop, state, drive, tolerance)
+    for solve in map(int, np.flatnonzero(~found)):
+        # a residual that has to grow on the way stops the continuation, and not the loop: what it does in time decides
+        one, here = loop.select(solve), slice(solve, solve + 1)
+        followed = integrate(one, state[here], drive[here], np.array([0.0, FOLLOWED / loop.fastest_rate]))
+        z[here], found[here] = _continued(one, followed.state[:, -1], drive[here], tolerance)
+        if not found[solve]:
+            left = float(np.abs(one.rhs(z[here], drive[here])).max())
+            value, channel = _leading_mode(one.jacobian(z[here], drive[here])[0], loop.channels)
+            raise PhysicsError(
+                f"{where}: no fixed point found: solve {solve} still moves by {left * 1e-6:.3g} V/us; there channel "
+                f"{channel} leads the mode with eigenvalue {_in_words(value)}; {REMEDY}"
+            )
+    return z
+
+
+def _continued(loop: Loop, state: Array, drive: Array, tolerance: float) -> tuple[Array, NDArray[np.bool_]]:
+    """Where pseudo-transient continuation comes to, (solves, N) V, and whether that is an equilibrium, (solves,)."""
     z, eye = state.copy(), np.eye(loop.states)
     longest = LONGEST_STEP / loop.fastest_rate
     h = np.full(len(z), FIRST_STEP / loop.fastest_rate)
@@ -56,15 +77,8 @@ def steady_state(
         slope = np.where(taken[:, None], trial_slope, slope)
         norm = np.where(taken, trial_norm, norm)
         if np.all(size < tolerance):
-            return z
-    worst = int(np.argmax(norm))
-    one = slice(worst, worst + 1)
-    jacobian = loop.select(worst).jacobian(z[one], drive[one])[0]
-    value, channel = _leading_mode(jacobian, loop.channels)
-    raise PhysicsError(
-        f"{where}: no fixed point found: solve {worst} still moves by {norm[worst] * 1e-6:.3g} V/us; there channel "
-        f"{channel} leads the mode with eigenvalue {_in_words(value)}; {REMEDY}"
-    )
+            break
+    return z, size < tolerance
 
 
 def proven_stable(jacobian: Array) -> NDArray[np.bool_]:

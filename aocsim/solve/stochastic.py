@@ -29,7 +29,6 @@ first step those of its start: a density never sees the noise it is about to sca
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ from numpy.typing import NDArray
 
 from aocsim.errors import PhysicsError
 from aocsim.loop import Loop
-from aocsim.parallel import one_blas_thread
+from aocsim.parallel import in_threads
 from aocsim.solve.draws import draws_for, key_schedule
 from aocsim.solve.flat import Flat, flatten, from_blocks, to_blocks
 from aocsim.solve.kernels import work_for
@@ -146,13 +145,7 @@ def integrate_stochastic(
         out[inside - first] = filled[slice(*live)]
 
     blocks = range(first - first % ROWS, first + solves, ROWS)
-    with one_blas_thread():
-        if threads == 1 or len(blocks) == 1:
-            for begin in blocks:
-                one(begin)
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(one, blocks))
+    in_threads(one, blocks, threads)
     return out
 
 

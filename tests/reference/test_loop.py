@@ -143,6 +143,25 @@ def test_jacobian_of_random_arms(front, tails, seed):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("wide", [1, 2, 5])
+def test_jacobian_and_diffusion_of_arms_of_another_width(wide):
+    """A signal of fewer or more channels inside an arm, with noise there; by the chain rule, written out."""
+    rng = np.random.default_rng(wide)
+    into, back = rng.standard_normal((wide, N)), rng.standard_normal((N, wide))
+    law = Elementwise(TANH, *rng.uniform(0.3, 1.2, (4, wide)))
+    density, rate = rng.uniform(1, 2, wide), rng.uniform(1, 2, N)
+    noise = Noise("n", lambda x: np.broadcast_to(density, x.shape))
+    loop = Loop(N, (Arm("a", (Affine(into), law, noise, Affine(back))),), (Pole(rate),))
+    z = rng.standard_normal((2, N))
+    jacobian, diffusion = loop.linearise(z, np.zeros((2, N)))
+    for k in range(2):
+        slope = law.gain_in * law.gain_out / np.cosh(law.gain_in * (into @ z[k]) + law.offset_in) ** 2
+        expected = rate[:, None] * (back @ np.diag(slope) @ into - np.eye(N))
+        np.testing.assert_allclose(jacobian[k], expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+        carried = rate[:, None] * back
+        np.testing.assert_allclose(diffusion[k], carried @ np.diag(density / 2) @ carried.T, rtol=1e-12)
+
+
 def test_common_beginning_of_two_linear_stages_and_a_pole():
     """Two arms that share a gain, another gain and a pole have one pole between them, not two."""
     rng = np.random.default_rng(0)

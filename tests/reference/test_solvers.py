@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import RK45, solve_ivp
+from scipy.optimize import brentq
 
 from aocsim.compose import compose
 from aocsim.errors import PhysicsError
@@ -223,6 +224,16 @@ def test_steady_state_is_where_the_transient_ends(bench_of):
     _, drive = bench.drive(3, 0.5)
     path = integrate(loop, np.zeros((3, 48)), drive, np.array([0.0, 200e-6]), rtol=1e-9, atol=1e-11).state
     np.testing.assert_allclose(steady_state(loop, 0.9 * path[:, -1], drive), path[:, -1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("beyond", [1e-3, 0.07, 1.0])
+def test_steady_state_goes_on_where_a_loop_is_slow_and_then_fast_again(beyond):
+    """z' = (2 tanh z + u - z)/tau a little beyond its fold, tanh^2 z = 1/2: one root, behind a residual that grows."""
+    fold = np.sqrt(2) - np.arctanh(np.sqrt(0.5))
+    drive = fold + beyond
+    root = brentq(lambda z: 2 * np.tanh(z) + drive - z, 1.0, 6.0, xtol=1e-14)
+    found = steady_state(tanh_loop([[2.0]]), np.array([[-2.5]]), np.array([[drive]]))
+    assert found[0, 0] == pytest.approx(root, abs=1e-6)  # of the law's table
 
 
 def test_steady_state_without_any_is_refused_with_numbers():
