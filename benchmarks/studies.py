@@ -13,7 +13,15 @@ from aocsim.output import write_json
 from aocsim.record import read_result
 
 RESULT = Path(__file__).parent / "results" / "studies.json"
-NAMES = ("distributions_2d", "steps", "noise", "averaging", "readout", "relaxation")
+NAMES = (
+    "distributions_2d",
+    "distributions_2d_1000",
+    "steps",
+    "noise",
+    "averaging",
+    "readout",
+    "relaxation",
+)
 
 
 def main() -> None:

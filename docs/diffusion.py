@@ -11,7 +11,7 @@ import numpy as np
 from aocsim.diffusion.network import load_network
 from aocsim.diffusion.onset import Onset, onset
 from aocsim.library import Library
-from aocsim.style import BLUE, GREY, STYLE, VERMILION
+from aocsim.style import GREY, METHODS, STYLE
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -19,14 +19,15 @@ from matplotlib import pyplot
 FOLDER = Path(__file__).parent / "figures"
 STEPS = (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 64, 128)
 SAMPLES = 128
-METHODS = (("implicit_euler", "implicit Euler", BLUE), ("crank_nicolson", "Crank-Nicolson", VERMILION))
+IMPLICIT = ("implicit_euler", "crank_nicolson")
 
 
 def draw(found: dict[str, Onset]) -> None:
     """Shares of equations that are solved, and the two quantities that decide it, with the bounds."""
     with matplotlib.rc_context(STYLE):
         figure, (top, low) = pyplot.subplots(2, 1, figsize=(5.6, 5.4), sharex=True)
-        for method, told, colour in METHODS:
+        for method in IMPLICIT:
+            told, colour, _ = METHODS[method]
             one = found[method]
             top.semilogx(
                 one.steps, 100 * one.at_rest, color=colour, marker="o", markersize=4, label=f"{told}: loop"
@@ -69,7 +70,7 @@ def main() -> None:
     network = load_network(Library.open().model_path("heart").with_suffix(".nc"))
     x0 = np.random.default_rng(1).standard_normal((SAMPLES, network.layout[0]))
     found = {}
-    for method, _, _ in METHODS:
+    for method in IMPLICIT:
         found[method] = onset(network, x0, STEPS, method)
     draw(found)
 

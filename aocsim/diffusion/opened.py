@@ -1,5 +1,7 @@
 """The block operator with its ring opened: the loop as a feed-forward network, for explicit steps.
 
+Beside it the closed ring on the same units, so that programs of both can take turns on a machine.
+
 Equations follow "Analog Diffusion Models", doi 10.21203/rs.3.rs-8919479/v1.
 """
 
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aocsim.diffusion.network import Network, as_batch
-from aocsim.diffusion.operator import BlockOperator, checked_step
+from aocsim.diffusion.operator import BlockOperator, checked_step, ring_of
 from aocsim.law import Array
 
 
@@ -97,6 +99,55 @@ class OpenedOperator(BlockOperator):
         for rows, columns in self.ring():
             z[:, rows] += self.activation.response(z[:, columns]) @ self.matrix[rows, columns].T
         return z
+
+
+@dataclass(frozen=True, eq=False)
+class SharedOperator(BlockOperator):
+    r"""The closed ring on the units of the opened one: the map of `BlockOperator`, and d units that do nothing.
+
+    Blocks of the sizes d, h_1, ..., h_{K-1}, d as of `OpenedOperator`. The first K of them are the ring,
+    :math:`x' = x + dt f(x', t)` stands in the first; the last block has no weights and no drive, and rests at 0. Its
+    channels are those behind which the opened ring's result stands.
+
+    Attributes: as of `BlockOperator`; `layout` has the last block, too.
+    """
+
+    @classmethod
+    def from_network(cls, network: Network, dt: float) -> SharedOperator:
+        """Closed ring of a network, without relaxation.
+
+        Args:
+            network: whose layers to place.
+            dt: step of diffusion time.
+
+        Raises:
+            InputError: dt is not a positive finite number.
+        """
+        ring, d = BlockOperator.from_network(network, dt), network.layout[0]
+        return cls(
+            (*ring.layout, d),
+            np.pad(ring.matrix, (0, d)),
+            np.pad(ring.bias, (0, d)),
+            np.pad(ring.time_embedding, (0, d)),
+            ring.activation,
+            ring.dt,
+            np.zeros(ring.units + d),
+        )
+
+    @property
+    def depth(self) -> int:
+        """Number of layers K."""
+        return len(self.layout) - 1
+
+    def ring(self) -> list[tuple[slice, slice]]:
+        """(rows, columns) of the block of each layer, W_1 first and dt W_K last."""
+        return ring_of(self.layout[:-1])
+
+    def _newton_step(self, z: Array, residual: Array) -> Array:
+        """The ring's, and that of the idle units, which nothing reaches."""
+        return np.concatenate(
+            [super()._newton_step(z, residual), residual[:, self.units - self.layout[-1] :]], axis=1
+        )
 
 
 def _chain(layout: tuple[int, ...]) -> list[tuple[slice, slice]]:

@@ -95,7 +95,7 @@ class BlockOperator:
         n = network.units
         matrix, bias, embedding = np.zeros((n, n)), np.zeros(n), np.zeros(n)
         layers = zip(
-            _ring(network.layout), network.weights, network.biases, network.time_embeddings, strict=True
+            ring_of(network.layout), network.weights, network.biases, network.time_embeddings, strict=True
         )
         for i, ((rows, columns), weight, b, e) in enumerate(layers, start=1):
             factor = dt if i == network.depth else 1.0
@@ -116,7 +116,7 @@ class BlockOperator:
 
     def ring(self) -> list[tuple[slice, slice]]:
         """(rows, columns) of the block of each layer, W_1 first and dt W_K last."""
-        return _ring(self.layout)
+        return ring_of(self.layout)
 
     @property
     def result(self) -> slice:
@@ -347,7 +347,8 @@ def checked_step(dt: float) -> None:
         raise InputError("out of range", key="dt", got=dt, allowed="a positive number")
 
 
-def _ring(layout: tuple[int, ...]) -> list[tuple[slice, slice]]:
+def ring_of(layout: tuple[int, ...]) -> list[tuple[slice, slice]]:
+    """(rows, columns) of the block of each layer of a closed ring of blocks of these sizes."""
     ends = np.cumsum(layout).tolist()
     blocks = [slice(end - size, end) for end, size in zip(ends, layout, strict=True)]
     return list(zip(blocks[1:] + blocks[:1], blocks, strict=True))

@@ -25,6 +25,9 @@ LEAST_AREA = 1e-12
 """Area of the largest triangle on a ring's longest diagonal, twice, in a shape normalised to [-1, 1]^2, up to which
 the ring counts as a line; rounding makes some 1e-15 of a line."""
 
+LEAST_EXTENT = 1e-150
+"""Longer side of a shape's bounding box, in any unit, whose square is still a normal number."""
+
 REJECTION_FILL = 0.25
 """Share of its bounding box above which a shape's points are drawn by rejection; thinner ones from trapezoids."""
 
@@ -69,8 +72,9 @@ def checked(
         The rings, in the unit that they came in.
 
     Raises:
-        InputError: no ring, a wrong shape, not finite, more vertices than `MOST_VERTICES`, a ring with fewer than 3
-            distinct vertices or without area, edges that cross, touch or run back over one another.
+        InputError: no ring, a wrong shape, not finite, too small or too large for numbers, more vertices than
+            `MOST_VERTICES`, a ring with fewer than 3 distinct vertices or without area, edges that cross, touch or run
+            back over one another.
     """
     if not len(rings):
         raise InputError("no outline", file=file, key=key, got="0 rings", allowed="1 ring or more")
@@ -105,6 +109,17 @@ def checked(
     if total > MOST_VERTICES:
         raise InputError(
             "too many vertices", file=file, key=key, got=total, allowed=f"at most {MOST_VERTICES}"
+        )
+    lower, upper = bounding_box(out)
+    with np.errstate(over="ignore"):
+        extent = float((upper - lower).max())
+    if not LEAST_EXTENT <= extent <= 1.0 / LEAST_EXTENT:
+        raise InputError(
+            "the outline is too small or too large for numbers",
+            file=file,
+            key=key,
+            got=f"{extent:.3g} across",
+            allowed=f"{LEAST_EXTENT:g} to {1.0 / LEAST_EXTENT:g}",
         )
     fitted = normalised(out)
     for number, ring in enumerate(fitted, start=1):

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from aocsim.diffusion.checkpoint import EVERY, fingerprint, read_checkpoint, restore, write_checkpoint
 from aocsim.diffusion.data import check_data, shape_points, shape_rings
 from aocsim.diffusion.network import Network
+from aocsim.diffusion.polygons import Rings
 from aocsim.diffusion.solving import solve
 from aocsim.diffusion.through import Programmed, Programming, torch_law
 from aocsim.errors import InputError, PhysicsError, from_validation
@@ -158,6 +159,7 @@ def train(
     start: Network | None = None,
     through: Programming | None = None,
     checkpoint: Path | None = None,
+    folder: Path | None = None,
 ) -> tuple[Network, Array]:
     r"""Train a network by conditional flow matching.
 
@@ -181,6 +183,7 @@ def train(
             slightly different law. The optimiser starts afresh.
         through: machine to train through; None is the activation alone.
         checkpoint: file of the state of a training that has not come to its end, from which the next one goes on.
+        folder: that a relative FILE of data = "polygon:FILE" is taken from, the recipe's; None is the current one.
 
     Returns:
         The network, whose parameters are the running mean, and the loss (iterations,): the mean squared
@@ -198,10 +201,11 @@ def train(
 
     if start is not None and start.layout != recipe.layout:
         raise InputError("wrong layout", key="start", got=start.layout, allowed=recipe.layout)
+    outline = shape_rings(recipe.data, folder)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        values, loss = _optimise(recipe, activation, progress, start, through, checkpoint)
+        values, loss = _optimise(recipe, activation, outline, progress, start, through, checkpoint)
     finally:
         torch.set_num_threads(threads)
     origin = {
@@ -212,15 +216,14 @@ def train(
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
-    network = _network(recipe, activation, values)
+    network = _network(recipe, activation, values, outline)
     origin["outcome"] = outcome(network, recipe)
     return replace(network, origin=origin), loss
 
 
-def _network(recipe: Recipe, activation: Law, values: Array) -> Network:
+def _network(recipe: Recipe, activation: Law, values: Array, outline: Rings) -> Network:
     parts = _Parameters(recipe.layout, recipe.training.max_weight).split(values)
     weights, biases, embeddings = tuple(parts[0::3]), tuple(parts[1::3]), tuple(parts[2::3])
-    outline = shape_rings(recipe.data)
     return Network(recipe.name, weights, biases, embeddings, activation, recipe.data, {}, outline)
 
 
@@ -248,6 +251,7 @@ def outcome(network: Network, recipe: Recipe) -> dict[str, float]:
 def _optimise(
     recipe: Recipe,
     activation: Law,
+    outline: Rings,
     progress: bool,
     start: Network | None,
     through: Programming | None,
@@ -266,7 +270,7 @@ def _optimise(
     mean = theta.detach().clone()
     bound = torch.from_numpy(parameters.bound)
     s = torch_law(activation)
-    pool = shape_points(recipe.data, POOL, stream(settings.seed, "training.pool"))
+    pool = shape_points(outline, POOL, stream(settings.seed, "training.pool"))
     if pool.shape[1] != recipe.layout[0]:
         raise InputError(
             "the first block must be as wide as the data",
@@ -301,7 +305,9 @@ def _optimise(
         raise_if_interrupted()
         # also where a training may have to go on, so that it goes on the same
         if through is not None and (iteration % settings.refresh == 0 or iteration % EVERY == 0):
-            programmed = Programmed(through, _network(recipe, activation, theta.detach().numpy().copy()))
+            programmed = Programmed(
+                through, _network(recipe, activation, theta.detach().numpy().copy(), outline)
+            )
         x1 = pool[rng.integers(0, len(pool), batch)]
         x0 = rng.standard_normal((batch, recipe.layout[0]))
         t = (edges + rng.random(batch) / batch)[:, None]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from aocsim.metrics import MMD_KERNEL
 from aocsim.record import Variables, assemble
 from aocsim.scenarios.attributes import attributes_of
 from aocsim.scenarios.distributions import CLOUDS, OneModel
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import xarray
 
 Array = NDArray[np.float64]
+
+MEASURES = {"w2": "W2", "mmd2": "MMD^2"}
 
 
 def distributions_dataset(
@@ -79,7 +82,7 @@ def distributions_dataset(
     distances: dict[str, tuple[tuple[str, ...], Array, str, str]] = {}
     for name, text in (
         ("w2", "exact 2-Wasserstein distance from the held-out data, network units"),
-        ("mmd2", "unbiased squared maximum mean discrepancy from the held-out data, Gaussian kernel"),
+        ("mmd2", f"unbiased squared maximum mean discrepancy from the held-out data, {MMD_KERNEL}"),
     ):
         rows = [[getattr(one, name)[cloud] for cloud in CLOUDS] for one in found]
         for k, end in enumerate(("", "_low", "_high")):
@@ -126,31 +129,40 @@ def summary_of(found: Sequence[OneModel]) -> dict[str, float]:
         "nrmse_step_twin_mean": float(np.mean([one.step_twin for one in found])),
         "rms_shift_mean": float(np.mean([one.shift for one in found])),
         "w2_machine_over_twin_mean": float(np.mean(over_twin)),
-        "models_clear_of_the_gaussian": float(sum(clear_of_the_floor(one) for one in found)),
+        "models_clear_of_the_gaussian": float(sum(bool(clear_of_the_floor(one)) for one in found)),
         "models_better_than_the_gaussian": float(sum(better_than_the_gaussian(one) for one in found)),
     }
 
 
-def clear_of_the_floor(one: OneModel) -> bool:
-    """Whether the fitted Gaussian is clearly worse than a second data sample: their W2 intervals do not touch."""
-    return one.w2["gaussian"].low > one.w2["floor"].high
+def clear_of_the_floor(one: OneModel) -> list[str]:
+    """Measures by which the fitted Gaussian is clearly worse than a second data sample: intervals do not touch."""
+    return [
+        name for name in MEASURES if getattr(one, name)["gaussian"].low > getattr(one, name)["floor"].high
+    ]
 
 
 def better_than_the_gaussian(one: OneModel) -> bool:
-    """Whether the machine's samples are nearer to the data than the fitted Gaussian's, in W2 and in MMD^2."""
-    return all(found["machine"].estimate < found["gaussian"].estimate for found in (one.w2, one.mmd2))
+    """Whether the machine's samples are nearer to the data than the fitted Gaussian's, by all measures that tell.
+
+    A measure by which the Gaussian is as good as data tells nothing.
+    """
+    measures = clear_of_the_floor(one)
+    return bool(measures) and all(
+        getattr(one, name)["machine"].estimate < getattr(one, name)["gaussian"].estimate for name in measures
+    )
 
 
 def notes_of(scenario: Distributions, found: Sequence[OneModel]) -> list[str]:
     """What a reader of the figures should know."""
-    notes = []
+    notes = list(found[0].setup.known_by_another)
     if scenario.compile.calibration is None:
         notes.append("The twin is exported from the machine as built, by fits to its laws from inside.")
-    near = [one.model for one in found if not clear_of_the_floor(one)]
-    if near:
-        notes.append(
-            f"A fitted Gaussian is not clearly worse than a second data sample of: {', '.join(near)}."
-        )
+    for name, told in MEASURES.items():
+        near = [one.model for one in found if name not in clear_of_the_floor(one)]
+        if near:
+            notes.append(
+                f"By {told} a fitted Gaussian is not clearly worse than a second data sample of: {', '.join(near)}."
+            )
     worse = [one.model for one in found if clear_of_the_floor(one) and not better_than_the_gaussian(one)]
     if worse:
         notes.append(f"The machine is no better than the fitted Gaussian at: {', '.join(worse)}.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aocsim.output import write_atomically
-from aocsim.style import BLUE, GREEN, GREY, ORANGE, STYLE, VERMILION
+from aocsim.style import BLUE, GREEN, GREY, METHODS, ORANGE, STYLE, VERMILION
 
 if TYPE_CHECKING:
     import xarray
@@ -51,9 +51,10 @@ def _save(figure: Figure, path: Path) -> None:
 
 def _source(data: xarray.Dataset) -> str:
     scenario = json.loads(data.attrs["scenario"])
+    method, *_ = METHODS[scenario["diffusion"]["method"]]
     return (
         f"{scenario['machine']}, serial {scenario['serial']}, seed {scenario['seed']}, {scenario['samples']} samples,\n"
-        f"{scenario['trials']} trials, {scenario['diffusion']['steps']} steps of {scenario['diffusion']['method']}"
+        f"{scenario['trials']} trials, {scenario['diffusion']['steps']} steps of {method}"
     )
 
 

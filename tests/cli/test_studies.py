@@ -15,7 +15,7 @@ from aocsim.repeat import rerun
 from aocsim.scenarios import sample
 from aocsim.scenarios.load import load_sample, load_scenario
 from aocsim.scenarios.run import run_scenario
-from aocsim.scenarios.studies import noise
+from aocsim.scenarios.studies import noise, steps
 from aocsim.scenarios.summary import reference_of
 
 FEW = {"models": ["heart"], "samples": 8, "trials": 2, "diffusion.steps": 4, "solve.threads": 1,
@@ -123,6 +123,35 @@ def test_noise_grows_with_its_scale():
     once, twice = found[1] - found[0], found[2] - found[0]
     assert np.sqrt((once**2).mean()) > 1e-5
     assert np.sqrt(((twice - 2 * once) ** 2).mean()) < 0.1 * np.sqrt((twice**2).mean())
+
+
+def test_the_study_s_factors_multiply_the_scenario_s_own():
+    """And kicks are followed at the scenario's own noise."""
+    changes = {**FEW, **STUDIED["noise"], "study.scales": [0.0, 3.0], "solve.noise_scale": 0.5}
+    scenario = load_scenario("noise", Library.open(), changes)
+    cases = noise.cases_of(scenario, {"heart": 2})
+    found = {
+        float(case.place["noise_scale"]): case.scenario.solve.noise_scale
+        for case in cases
+        if "noise_scale" in case.place
+    }
+    assert found == {0.0: 0.0, 3.0: 1.5}
+    kicked = [case for case in cases if "kicked_after" in case.place]
+    assert len(kicked) == 6 and {case.scenario.solve.noise_scale for case in kicked} == {0.5}
+
+
+def test_the_scenario_s_explicit_half_is_that_of_crank_nicolson():
+    """Of no other method; a kick then follows the second solve of its step."""
+    changes = {**FEW, "diffusion.method": "crank_nicolson", "diffusion.explicit_half": "opened_ring"}
+    library = Library.open()
+    for kind, own in (("steps", {"study.machine_steps": [2]}), ("noise", {"study.kicked_after": [1]})):
+        methods = {"study.methods": ["heun", "implicit_euler", "crank_nicolson"]}
+        scenario = load_scenario(kind, library, {**changes, **own, **methods})
+        cases = steps.cases_of(scenario) if kind == "steps" else noise.cases_of(scenario, {"heart": 2})
+        halves = {case.place["scheme"]: case.scenario.diffusion.explicit_half for case in cases}
+        assert halves == {"heun": "digital", "implicit_euler": "digital", "crank_nicolson": "opened_ring"}
+        kicks = {case.place["scheme"]: list(case.kicks) for case in cases if case.kicks}
+        assert kind == "steps" or kicks == {"heun": [1], "implicit_euler": [0], "crank_nicolson": [1]}
 
 
 def test_a_scale_of_nothing_is_no_noise():

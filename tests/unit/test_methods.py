@@ -70,6 +70,35 @@ def test_half_a_step_from_the_read_out_is_the_digital_one(network):
     np.testing.assert_allclose(ask[1] - ask[0], -2 * off, rtol=0, atol=1e-12)
 
 
+def test_half_a_step_by_the_opened_ring_is_the_digital_one(network):
+    """Two programs on the same units: the explicit half at the last d, the implicit one at the first d."""
+    x0 = noise(7)
+    digital = ideal_states(Stepping.of(network, "crank_nicolson", 8), x0)
+    stepping = Stepping.of(network, "crank_nicolson", 8, "opened_ring")
+    states = ideal_states(stepping, x0)
+    assert stepping.solves == len(states) == 16
+    np.testing.assert_allclose(states[1::2], digital, rtol=0, atol=1e-10)
+    before = np.concatenate([x0[None], digital[:-1]])
+    for k, half in enumerate(states[::2]):
+        wanted = before[k] + network.velocity(before[k], k / 8) / 16
+        np.testing.assert_allclose(half, wanted, rtol=0, atol=1e-10)
+    assert stepping.operator.units == stepping.opened.units == 47
+    np.testing.assert_array_equal(stepping.times, np.repeat(np.arange(1, 9), 2) / 8)
+
+
+def test_idle_units_rest_at_zero_and_change_nothing(network):
+    """The closed ring with the opened one's units: the fixed point, its jacobian and its map are the ring's."""
+    shared = Stepping.of(network, "crank_nicolson", 8, "opened_ring").operator
+    ring = Stepping.of(network, "crank_nicolson", 8).operator
+    x = noise(8)
+    z, found = ring.fixed_point(x, 0.4), shared.fixed_point(x, 0.4, 3 * np.ones((6, 47)))
+    np.testing.assert_allclose(found, np.pad(z, ((0, 0), (0, 2))), rtol=0, atol=1e-10)
+    np.testing.assert_array_equal(
+        shared.jacobian(found), np.pad(ring.jacobian(found[:, :45]), ((0, 0), (0, 2), (0, 2)))
+    )
+    np.testing.assert_allclose(shared.apply(found, 0.4, x), found, rtol=0, atol=1e-10)
+
+
 def test_the_opened_ring_forgets_where_it_started(network):
     """Relaxed or not, the map comes to the same point from anywhere, and to rest after K + 1 applications."""
     operator = Stepping.of(network, "explicit_euler", 16).operator

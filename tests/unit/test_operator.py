@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aocsim.diffusion.methods import Stepping
 from aocsim.diffusion.network import Network
 from aocsim.diffusion.operator import BlockOperator, layerwise_bound, lipschitz, theorem1_dt_max
 from aocsim.diffusion.samplers import explicit_euler, implicit_euler, implicit_states
@@ -206,3 +207,35 @@ def test_wrong_shapes_and_values_are_refused():
     ):
         with pytest.raises(InputError):
             call()
+
+
+@settings(deadline=None)
+@given(layouts, seeds, st.sampled_from(["implicit_euler", "crank_nicolson", "explicit_euler", "heun"]))
+def test_one_unit_a_layer_is_the_block_matrix(layout, seed, method):
+    """K units in a ring, each with the weights of one layer and its neighbour's light, all at once."""
+    network = random_network(layout, seed)
+    operator = Stepping.of(network, method, steps=8).operator
+    opened = method in ("explicit_euler", "heun")
+    dt = {"crank_nicolson": 1 / 16}.get(method, 1 / 8)
+    x, t = noise(network, seed), 0.3
+    rng = np.random.default_rng(seed)
+    sizes = (*layout, layout[0]) if opened else layout
+    units = [rng.standard_normal((BATCH, size)) for size in sizes]
+    z = np.concatenate(units, axis=1)
+    for _ in range(3):
+        light = [TANH.response(one) for one in units]
+        after = []
+        for k in range(len(sizes)):
+            last = k == len(sizes) - 1 if opened else k == 0  # the unit behind the network's last layer
+            layer = network.depth - 1 if last else k - 1
+            if opened and k == 0:
+                after.append(x)
+                continue
+            factor = dt if last else 1.0
+            weight, b, e = (
+                part[layer] for part in (network.weights, network.biases, network.time_embeddings)
+            )
+            after.append(factor * (light[k - 1] @ weight.T + b + t * e) + (x if last else 0.0))
+        units = after
+        z = operator.apply(z, t, x)
+        np.testing.assert_allclose(z, np.concatenate(units, axis=1), rtol=0, atol=1e-12)

@@ -175,3 +175,15 @@ class TestWithTorch:
         recipe = small_recipe(iterations=2)
         network, _ = train(recipe, skewed_law())
         assert Recipe.model_validate(network.origin["recipe"]) == recipe
+
+
+@pytest.mark.train
+def test_an_outline_lies_beside_its_recipe(tmp_path):
+    """Wherever the training is started from: a relative file is the recipe's neighbour."""
+    pytest.importorskip("torch", reason="needs torch (extra `train`)")
+    (tmp_path / "kite.txt").write_text("0 0\n2 1\n0 4\n-2 1\n")
+    recipe = small_recipe(iterations=3).model_copy(update={"data": "polygon:kite.txt"})
+    network, _ = train(recipe, skewed_law(), folder=tmp_path)
+    np.testing.assert_allclose(np.ptp(network.rings[0], axis=0), [2.0, 2.0])
+    with pytest.raises(InputError, match="no such file"):
+        train(recipe, skewed_law())

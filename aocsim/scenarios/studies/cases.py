@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aocsim.errors import InputError, PhysicsError
 from aocsim.library import Library
-from aocsim.metrics import mmd2_interval, nrmse, rms_distance, w2_interval
+from aocsim.metrics import MMD_KERNEL, mmd2_interval, nrmse, rms_distance, w2_interval
 from aocsim.scenarios import sample
 from aocsim.scenarios.ideal import ideal_states
 from aocsim.scenarios.sample import Run, Setup
@@ -60,7 +60,7 @@ FIGURES: Mapping[str, tuple[str, str]] = {
     "w2": ("1", "exact 2-Wasserstein distance from the held-out data, network units"),
     "w2_low": ("1", "lower end of its 68 % interval"),
     "w2_high": ("1", "upper end of its 68 % interval"),
-    "mmd2": ("1", "unbiased squared maximum mean discrepancy from the held-out data, Gaussian kernel"),
+    "mmd2": ("1", f"unbiased squared maximum mean discrepancy from the held-out data, {MMD_KERNEL}"),
     "mmd2_low": ("1", "lower end of its 68 % interval"),
     "mmd2_high": ("1", "upper end of its 68 % interval"),
     "rms_shift": ("1", "RMS distance from the digital samples of the same method, network units"),

@@ -50,5 +50,6 @@ def evaluations_of(ran: Sequence[Ran]) -> int:
 
 
 def notes_of(ran: Sequence[Ran]) -> list[str]:
-    """The impossible cases."""
-    return [f"impossible: {text}" for text in failures_of(ran)]
+    """The impossible cases, and whether the calibration that a machine is known by is its own."""
+    known = next(one.setup.known_by_another for one in ran if one.setup is not None)
+    return [*known, *(f"impossible: {text}" for text in failures_of(ran))]

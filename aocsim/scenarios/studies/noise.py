@@ -47,16 +47,17 @@ def cases_of(scenario: NoiseStudy, widths: Mapping[str, int]) -> list[Case]:
     out = []
     for model in scenario.models:
         for method in scenario.study.methods:
-            diffusion = scenario.diffusion.model_copy(update={"method": method, "explicit_half": "digital"})
+            diffusion = scenario.diffusion.by(method)
+            per = solves_per_step(method, diffusion.explicit_half)
             for scale in scenario.study.scales:
-                solve = scenario.solve.model_copy(update={"noise_scale": scale})
+                solve = scenario.solve.model_copy(update={"noise_scale": scale * scenario.solve.noise_scale})
                 place: Place = {"model": model, "scheme": method, "noise_scale": scale}
                 out.append(Case(place, scenario.of(model, diffusion=diffusion, solve=solve)))
             unkicked = scenario.of(model, diffusion=diffusion)
             out.append(Case({"model": model, "scheme": method, "kicked_after": 0.0}, unkicked))
             for step in scenario.study.kicked_after:
                 place = {"model": model, "scheme": method, "kicked_after": float(step)}
-                kicks = {step * solves_per_step(method) - 1: kick_of(scenario, widths[model])}
+                kicks = {step * per - 1: kick_of(scenario, widths[model])}
                 out.append(Case(place, unkicked, kicks))
     return out
 
@@ -153,10 +154,10 @@ def _noise_rows(noisy: Sequence[Ran]) -> list[tuple[Mapping[str, str | float], d
 
 def _scatter(setup: Setup, run: Run) -> Array:
     """Mean squared scatter over the samples of each solve's result about the digital one, (solves,)."""
-    program, result = setup.compiled.program, setup.stepping.result
-    out = []
-    for volts, ideal in zip(run.read_out, run.ideal_fixed_point, strict=True):
-        out.append(float((program.units(volts) - ideal)[:, result].var(axis=0).sum()))
+    units, out = setup.compiled.program.units, []
+    for k, (volts, ideal) in enumerate(zip(run.read_out, run.ideal_fixed_point, strict=True)):
+        result = setup.stepping.result_of(k)
+        out.append(float((units(volts) - ideal)[:, result].var(axis=0).sum()))
     return np.array(out)
 
 
@@ -174,7 +175,7 @@ def _kick_curves(
             continue
         setup, size = one.setup, scenario.study.kick
         kick = kick_of(scenario, one.run.start.shape[1])
-        per = solves_per_step(setup.scenario.diffusion.method)
+        per = setup.stepping.per_step
         found = {
             "machine": _rms(one.run.state[per - 1 :: per] - before.run.state[per - 1 :: per]) / size,
             "digital": _digital(setup, one.run.start, step, kick, per) / size,
@@ -202,7 +203,8 @@ def _digital(setup: Setup, start: Array, step: int, kick: Array, per: int) -> Ar
     out.append(float(_rms(kick)))
     while len(points) <= stepping.solves:
         x, t = stepping.ask(points)
-        found = fixed_points(stepping.operator, x, t)[:, stepping.result]
+        operator = stepping.operator_of(len(points) - 1)
+        found = fixed_points(operator, x, t)[:, operator.result]
         points.append(stepping.accept(points, found))
         if (len(points) - 1) % per == 0:
             out.append(float(_rms(points[-1] - states[len(points) - 2])))

@@ -13,36 +13,37 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aocsim.output import write_atomically
-from aocsim.style import BLUE, GREEN, GREY, ORANGE, PURPLE, STYLE, VERMILION
+from aocsim.style import BLUE, GREY, METHODS, PURPLE, STYLE, VERMILION
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-METHODS = {
-    "explicit_euler": ("explicit Euler", ORANGE, "s"),
-    "heun": ("Heun", GREEN, "D"),
-    "implicit_euler": ("implicit Euler", BLUE, "o"),
-    "crank_nicolson": ("Crank-Nicolson", VERMILION, "^"),
-}
 CHOICES = {"per_channel": ("per channel", BLUE, "o"), "global": ("global", VERMILION, "s")}
 W2, MMD2 = "$W_2$ (network units)", "unbiased MMD$^2$"
 
 
 def write_study(data: xarray.Dataset, folder: Path) -> None:
     """Draw and write the picture KIND.png, complete or not at all."""
+    kind = str(data.attrs["kind"])
+    write_figures({f"{kind}.png": lambda: DRAWN[kind](data)}, folder)
+
+
+def write_figures(drawings: Mapping[str, Callable[[], Figure]], folder: Path) -> list[Path]:
+    """Draw and write pictures by the names of their files, each complete or not at all; returns them."""
     import matplotlib
 
     if "matplotlib.pyplot" not in sys.modules and "MPLBACKEND" not in os.environ:
         matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    kind = str(data.attrs["kind"])
     with matplotlib.rc_context(STYLE):
-        figure = DRAWN[kind](data)
-        write_atomically(folder / f"{kind}.png", partial(_save, figure))
-        pyplot.close(figure)
+        for name, draw in drawings.items():
+            figure = draw()
+            write_atomically(folder / name, partial(_save, figure))
+            pyplot.close(figure)
+    return [folder / name for name in drawings]
 
 
 def _save(figure: Figure, path: Path) -> None:

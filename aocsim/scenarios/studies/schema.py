@@ -57,6 +57,8 @@ class StepsTable(Table):
         iterations: of implicit equations, beside iteration to convergence.
         machine_steps: numbers of steps on the machine.
         methods: digitally and on the machine.
+        machine_methods: those of them that are run on the machine; None is all.
+        settling: whether settling times are measured on the machine, which takes most of the work.
     """
 
     digital_samples: int = Field(default=256, ge=8, le=100_000)
@@ -64,6 +66,22 @@ class StepsTable(Table):
     iterations: Steps = (1, 2, 4, 8)
     machine_steps: Steps = (2, 4, 8, 16, 32)
     methods: Methods = EVERY
+    machine_methods: Methods | None = None
+    settling: bool = False
+
+    @model_validator(mode="after")
+    def _machine_is_among_all(self) -> StepsTable:
+        extra = [method for method in self.on_machine if method not in self.methods]
+        if extra:
+            raise InputError(
+                "is run on the machine alone", key="study.machine_methods", got=extra[0], allowed=self.methods
+            )
+        return self
+
+    @property
+    def on_machine(self) -> Methods:
+        """Methods that are run on the machine."""
+        return self.methods if self.machine_methods is None else self.machine_methods
 
 
 class NoiseTable(Table):
@@ -134,11 +152,16 @@ class RelaxationTable(Table):
     ] = ("per_channel", "global")
 
 
-class StepsStudy(ModelsOnMachine):
+class OverSteps(ModelsOnMachine):
+    """What varies methods and steps, digitally and on the machine."""
+
+    study: StepsTable = StepsTable()
+
+
+class StepsStudy(OverSteps):
     """Quality against steps and evaluations, every method, digitally and on the machine."""
 
     kind: Literal["steps"]
-    study: StepsTable = StepsTable()
 
 
 class NoiseStudy(ModelsOnMachine):

@@ -11,9 +11,10 @@ from aocsim.diffusion.network import Network, load_network
 from aocsim.diffusion.solving import solve
 from aocsim.errors import PhysicsError
 from aocsim.library import Library
+from aocsim.scenarios.schema import Record
 from aocsim.scenarios.studies.cases import FIGURES, Case, Place, distances, grid, run_cases
 from aocsim.scenarios.studies.found import Columns, Found, evaluations_of, figures_over, notes_of, spec_of
-from aocsim.scenarios.studies.schema import StepsStudy
+from aocsim.scenarios.studies.schema import OverSteps
 from aocsim.scenarios.summary import reference_of
 from aocsim.seeds import stream
 
@@ -22,25 +23,24 @@ EXPLICIT = tuple(method for method in METHODS if method in ("explicit_euler", "h
 DISTANCES = tuple(name for name in FIGURES if name.startswith(("w2", "mmd2")))
 
 
-def cases_of(scenario: StepsStudy) -> list[Case]:
+def cases_of(scenario: OverSteps) -> list[Case]:
     """Every model, method and number of steps on the machine."""
     return [
         Case(
             {"model": model, "scheme": method, "machine_steps": float(steps)},
             scenario.of(
                 model,
-                diffusion=scenario.diffusion.model_copy(
-                    update={"method": method, "steps": steps, "explicit_half": "digital"}
-                ),
+                diffusion=scenario.diffusion.by(method, steps),
+                record=Record(samples=0, trials=0, diagnosis=scenario.study.settling),
             ),
         )
         for model in scenario.models
-        for method in scenario.study.methods
+        for method in scenario.study.on_machine
         for steps in scenario.study.machine_steps
     ]
 
 
-def execute(scenario: StepsStudy, library: Library, progress: Callable[[int], object]) -> Found:
+def execute(scenario: OverSteps, library: Library, progress: Callable[[int], object]) -> Found:
     """Run it.
 
     Raises:
@@ -124,7 +124,7 @@ def _digital(
     }, ""
 
 
-def _summary(scenario: StepsStudy, variables: Columns) -> dict[str, float]:
+def _summary(scenario: OverSteps, variables: Columns) -> dict[str, float]:
     """W2 of every method, mean over the models, and how many steps come within 10 % of the best digital one."""
     out: dict[str, float] = {}
     digital, machine = np.asarray(variables["digital_w2"][1]), np.asarray(variables["machine_w2"][1])
