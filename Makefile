@@ -19,11 +19,13 @@ figures: $(VENV)/.run-installed
 	$(BIN)/python docs/figures.py
 	$(BIN)/python docs/diffusion.py
 
-# about half an hour on two cores
+# about forty minutes on two cores
 studies: $(VENV)/.run-installed
 	for name in distributions_2d steps noise averaging readout relaxation; do \
 		$(BIN)/aocsim run $$name --out results/$$name || exit 1; done
+	$(BIN)/aocsim run distributions_2d --set samples=1000 --out results/distributions_2d_1000
 	$(BIN)/python benchmarks/studies.py results
+	cp results/distributions_2d/distributions.png docs/figures/
 
 # about an hour; all from the first one, but the model that was interrupted goes on
 models: $(VENV)/.train-installed

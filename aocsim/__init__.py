@@ -9,6 +9,11 @@ A scenario names a machine, a trained model and what is sampled; running it give
     points = result["state"].isel(step=-1)
     better = aocsim.run("heart", overrides={"parts.slm.contrast": "1000"}, out="results/contrast")
 
+What-if studies vary a scenario, build it many times, or ask what costs what::
+
+    study = aocsim.what_if("sweep", "heart", vary={"parts.slm.contrast": "50:5000:log:9"}, set={"samples": 64})
+    study["w2_machine"].plot()
+
 A stored result can be repeated, and compared with another one::
 
     assert aocsim.rerun("results/contrast/result.nc").identical
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["__version__", "compare", "rerun", "run"]
+__all__ = ["__version__", "compare", "rerun", "run", "what_if"]
 
 
 def run(
@@ -70,6 +75,41 @@ def run(
         out=None if out is None else Path(out),
         progress=progress,
     )
+
+
+def what_if(
+    kind: str,
+    scenario: str | os.PathLike[str],
+    *,
+    library: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+    **settings: object,
+) -> xarray.Dataset:
+    """Run a what-if study of a scenario.
+
+    Args:
+        kind: "sweep", "montecarlo", "budget" or "sensitivity".
+        scenario: that is varied; name in the library, or a path that ends in .toml.
+        library: folder that is searched first.
+        out: folder for the results and for finished points, from which a study goes on; nothing is written without it.
+        progress: show a progress bar.
+        settings: of the study, as `aocsim.scenarios.whatif.schema` names them, such as vary={"compile.beta": [20, 25]};
+            `set` changes the scenario in all points, by dotted key.
+
+    Raises:
+        AocsimError: any fault of the input, or no point that is possible.
+    """
+    import os
+    from pathlib import Path
+
+    from aocsim.library import Library
+    from aocsim.scenarios.load import what_if as study_of
+    from aocsim.scenarios.run import run_loaded
+
+    source = Library.open(None if library is None else Path(library))
+    study = study_of(kind, os.fspath(scenario), source, settings)
+    return run_loaded(study, source, None if out is None else Path(out), progress).data
 
 
 def rerun(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.errors import InputError
+from aocsim.power import UNKNOWN
 from aocsim.seeds import stream
 from aocsim.spec import PartSpec
 
@@ -48,6 +49,10 @@ class AsBuilt:
     def scalar(self, entry: str) -> float:
         """An entry that is one number for the whole machine, SI."""
         return float(self.array(entry, "machine"))
+
+    def optional(self, entry: str) -> float:
+        """An entry that is one number for the whole machine, SI, or `UNKNOWN` where the sheet leaves it out."""
+        return self.scalar(entry) if entry in self.spec.entries else UNKNOWN
 
     def integer(self, entry: str) -> int:
         """An entry that counts something.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aocsim import whatif_commands
 from aocsim.calibration import commands as calibration_commands
 from aocsim.console import DIFFERENT, Group, run_app
 from aocsim.errors import InputError, unknown_name
@@ -98,16 +99,30 @@ def _run(
         ),
     ] = None,
     threads: ThreadsOption = None,
+    cluster: whatif_commands.ClusterOption = None,
     quiet: QuietOption = False,
     library: LibraryOption = None,
 ) -> None:
     """Run a scenario: result.nc, summary.json and pictures."""
     from aocsim.library import Library
     from aocsim.scenarios.load import load_scenario
+    from aocsim.scenarios.whatif.schema import WHAT_IF, WhatIf
 
     overrides = _overrides(changes, {"seed": ("--seed", seed), "solve.threads": ("--threads", threads)})
+    source = Library.open(library)
     # Validated here once more, so that a wrong scenario does not leave a folder.
-    name = load_scenario(scenario, Library.open(library), overrides).name
+    loaded = load_scenario(scenario, source, overrides)
+    if isinstance(loaded, WhatIf):
+        whatif_commands.run_what_if(loaded, source, out, cluster, quiet)
+        return
+    if cluster is not None:
+        raise InputError(
+            "a cluster runs the points of what-if studies alone",
+            key="--cluster",
+            got=loaded.kind,
+            allowed=list(WHAT_IF),
+        )
+    name = loaded.name
     with output_folder(out or Path("results") / name) as folder:
         from aocsim.scenarios.run import run_scenario
 
@@ -122,6 +137,42 @@ def _run(
         print_summary(json.loads(data.attrs["summary"]))
         print_notes(data)
         say("\nwritten:", *(f"  {short_path(path)}" for path in sorted(written)))
+
+
+@app.command("roadmap")
+def _roadmap(
+    scenario: Annotated[
+        str,
+        typer.Argument(metavar="[SCENARIO]", help="Name, or path of a .toml file, of a kind of the roadmap."),
+    ] = "roadmap_single",
+    changes: SetOption = None,
+    seed: SeedOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", parser=_folder, metavar="DIR", help="Folder of the results.  [results/SCENARIO]"
+        ),
+    ] = None,
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+    library: LibraryOption = None,
+) -> None:
+    """Time, energy, light and bits with scale: `aocsim run` for scenarios of the roadmap, and no others."""
+    from aocsim.library import Library
+    from aocsim.scenarios.kinds import OF_ROADMAP
+    from aocsim.scenarios.load import load_scenario
+
+    overrides = _overrides(changes, {"seed": ("--seed", seed), "solve.threads": ("--threads", threads)})
+    found = load_scenario(scenario, Library.open(library), overrides)
+    if found.kind not in OF_ROADMAP:
+        raise InputError(
+            "is no scenario of the roadmap: take aocsim run",
+            file=scenario,
+            key="kind",
+            got=found.kind,
+            allowed=sorted(OF_ROADMAP),
+        )
+    _run(scenario, changes, seed, out, threads, None, quiet, library)
 
 
 @app.command("rerun")
@@ -262,7 +313,10 @@ def _train(
     source = Library.open(library)
     path = source.model_path(recipe)
     plan = _changed_recipe(path, _overrides(changes, {"training.seed": ("--seed", seed)}))
-    machine = source.machine(plan.activation)
+    try:
+        machine = source.machine(plan.activation)
+    except InputError as error:
+        raise (error.located(file=path, key="activation") if error.file is None else error) from None
     with output_folder(path.parent if out is None else out) as folder:
         from aocsim.diffusion.network import save_network
         from aocsim.diffusion.train import train
@@ -280,6 +334,7 @@ def _train(
             start=_start(plan, source),
             through=programming_of(plan, machine, source),
             checkpoint=checkpoint,
+            folder=path.parent,
         )
         seconds = time.perf_counter() - began
         target = folder / f"{plan.name}.nc"
@@ -298,13 +353,14 @@ def _train(
 calibration_commands.register(app)
 twin_commands.register(app)
 validate_command.register(app)
+whatif_commands.register(app)
 
 
 def _overrides(
     changes: Sequence[str] | None, options: Mapping[str, tuple[str, int | None]]
 ) -> dict[str, object]:
     """Values by dotted key: those of `--set`, and `options` {key: (option, value)} where a value came."""
-    from aocsim.scenarios.load import parse_assignment
+    from aocsim.scenarios.overrides import parse_assignment
 
     overrides: dict[str, object] = {}
     for text in changes or ():

@@ -142,6 +142,7 @@ def compile_network(
     alpha: float | Literal["per_channel", "global"] = "per_channel",
     alpha_min: float = 0.0,
     quantise: bool = True,
+    channels: Literal["chosen", "in_order"] | NDArray[np.intp] = "chosen",
 ) -> Compiled:
     """Find grey levels, alpha and the channel map for the block operator of one step size.
 
@@ -155,6 +156,7 @@ def compile_network(
             settle no later than the slowest ones, and more relaxation filters their noise. Channels without a
             unit are parked at it.
         quantise: round to the modulator's grey levels.
+        channels: "chosen" by `choose_channels`, the first live ones in order, or (units,) those of another program.
 
     Raises:
         InputError: more units than live channels, weights beyond the gain range, or volts beyond the DAC.
@@ -170,12 +172,15 @@ def compile_network(
             allowed=f"more than half a step above 0 and at most {machine.gains.beta_full_scale:.4g}",
         )
     beta = set_beta
-    channels = choose_channels(operator, knowledge, beta)
+    if isinstance(channels, str):
+        taken = choose_channels(operator, knowledge, beta, channels == "in_order")
+    else:
+        taken = channels
     n = machine.channels
     wanted = np.zeros((n, n))
-    wanted[np.ix_(channels, channels)] = operator.matrix * volts_per_unit
+    wanted[np.ix_(taken, taken)] = operator.matrix * volts_per_unit
     used = np.zeros(n, dtype=bool)
-    used[channels] = True
+    used[taken] = True
 
     if isinstance(alpha, str):
         share = np.zeros(n)
@@ -200,7 +205,7 @@ def compile_network(
         set_alpha = machine.gains.set_alpha(np.full(n, float(alpha)))
     share = np.where(used, 1 - set_alpha, 0.0)
     weight, fill = invert_chain(knowledge, share[:, None] * wanted, used, beta)
-    _check_gain(share, fill, used, channels, beta, set_alpha, alpha)
+    _check_gain(share, fill, used, taken, beta, set_alpha, alpha)
     target = share[:, None] * wanted
     full = np.abs(target[used]).max() or 1.0
     inversion = float(np.abs(knowledge.response(weight, beta) - target)[used].max() / full)
@@ -212,7 +217,7 @@ def compile_network(
     if quantise:
         weight = np.round(weight * machine.slm.levels) / machine.slm.levels
     rounding = float(np.sqrt(np.mean((knowledge.response(weight, beta) - target)[used] ** 2)) / full)
-    program = Program(weight, set_alpha, beta, channels, volts_per_unit)
+    program = Program(weight, set_alpha, beta, taken, volts_per_unit)
     _check_drive(operator, program, machine)
     return Compiled(program, inversion, rounding)
 
@@ -254,8 +259,12 @@ def _check_gain(
     )
 
 
-def choose_channels(operator: BlockOperator, knowledge: Knowledge, beta: float) -> NDArray[np.intp]:
+def choose_channels(
+    operator: BlockOperator, knowledge: Knowledge, beta: float, in_order: bool = False
+) -> NDArray[np.intp]:
     """Channel of each unit: dead inputs and the weakest channels left out, the largest rows where light is plenty.
+
+    With `in_order` the first live ones in order, whatever light they have.
 
     Raises:
         InputError: more units than live channels.
@@ -271,6 +280,8 @@ def choose_channels(operator: BlockOperator, knowledge: Knowledge, beta: float) 
             got=units,
             allowed=f"at most {len(live)} on {machine.name}",
         )
+    if in_order:
+        return np.asarray(live[:units], dtype=np.intp)
     strength = own[:, live].mean(axis=1)[live]
     kept = live[np.argsort(-strength, kind="stable")[:units]]
     reach = np.abs(operator.matrix).max(axis=1)

@@ -77,12 +77,20 @@ LEAST_RELAXED = 1e-4  # of the node's pole: a loop closer to alpha = 1 has no ba
 def photocurrent_matrix(machine: Machine, program: Program, flicker: Flicker | None = None) -> Array:
     """Photocurrent for each watt of emitted light, A/W, ([solves,] 2, n, n) as [arm, output j, input i]."""
     slm, optics, detector = machine.slm, machine.optics, machine.detector
-    transmission = slm.response(program.weight)
-    if flicker is not None:
-        transmission = transmission + slm.wobble(program.weight) * flicker.pixel
-        transmission *= (1 + slm.flicker_common * flicker.common)[..., None, None]
-    light = optics.collect(optics.fan() * transmission + optics.direct_matrix())
-    return np.asarray(light * (detector.responsivity * detector.output_efficiency)[:, :, None])
+    fan, steady = optics.fan(), optics.direct_matrix()
+    still = fan * slm.response(program.weight)
+    gain = detector.responsivity * detector.output_efficiency
+    if flicker is None:
+        return np.asarray(optics.collect(still + steady) * gain[:, :, None])
+    from aocsim._kernels import wobbling_light  # compiled code is loaded by those who compute, not at import
+
+    swing, n = fan * slm.wobble(program.weight), machine.channels
+    pixel = flicker.pixel.reshape(-1, 2, n, n)
+    common = 1 + slm.flicker_common * flicker.common.reshape(-1, 2)
+    # each arm in one piece, as its stage wants it
+    out = np.empty((2, len(pixel), n, n))
+    wobbling_light(still, swing, steady, optics.crosstalk, optics.reach, gain, pixel, common, out)
+    return np.moveaxis(out, 0, 1).reshape(flicker.pixel.shape)
 
 
 def compose(
@@ -115,7 +123,7 @@ def compose(
     arms = []
     for index, sign in enumerate((1.0, -1.0)):
         matrix = np.ascontiguousarray(optics[..., index, :, :])
-        bias = matrix.sum(axis=-1) * machine.led.bias_power(index)
+        bias = np.matmul(matrix, np.full(matrix.shape[-1], machine.led.bias_power(index)))
         clamped = detector.bias_light_rejection[index] * bias
         stages: list[Stage] = [*front, Elementwise(machine.led.law(index))]
         stages += poles.stage(poles.led_over_carrier * machine.led.bandwidth(index))

@@ -69,6 +69,7 @@ class Task:
         diagnose: whether fixed points are sought, proven stable and settling times measured.
         hold: whether an analog memory looks at the node.
         pulse: on top of the drive, the same in every solve.
+        start: (items, states) V that each trial of an item starts from; None is rest.
         blocks: how much of it is worked on at once.
     """
 
@@ -80,6 +81,7 @@ class Task:
     diagnose: bool
     hold: bool
     pulse: Pulse | None
+    start: Array | None
     blocks: Blocks
 
 
@@ -136,6 +138,7 @@ class Experiment:
         diagnose: bool = True,
         hold: bool = True,
         pulse: Pulse | None = None,
+        start: Array | None = None,
         done: Callable[[int], object] = lambda solves: None,
     ) -> Measured:
         """One diffusion step: solve, digitise, average.
@@ -151,6 +154,8 @@ class Experiment:
             diagnose: seek fixed points and their stability.
             hold: return what an analog memory sees of each trial.
             pulse: added to the drive behind the DACs; the loop must not be open.
+            start: (items, states) V of the loop's state in which every trial starts, as `Measured.left` has it; None is
+                the loop at rest.
             done: called with the number of solves after each block.
 
         Raises:
@@ -162,7 +167,7 @@ class Experiment:
         trials = begun.shape[1]
         blocks = self._blocks(trials, diagnose)
         volts = self.machine.dac.response(drive) + analog
-        task = Task(volts, begun, step, keep, watch, diagnose, hold, pulse, blocks)
+        task = Task(volts, begun, step, keep, watch, diagnose, hold, pulse, start, blocks)
         pieces = [np.arange(part.start, part.stop) for part in cut(len(drive), blocks.items)]
         # sent to workers again and again: without what nobody asks for
         sent = self if self.settings.noise else replace(self, live=Live(None, None))
@@ -221,6 +226,7 @@ class Experiment:
             ),
             voltage=np.concatenate([part.voltage for part in parts], axis=1),
             at_hold=np.concatenate([part.at_hold for part in parts], axis=1),
+            left=parts[-1].left,
             evaluations=sum(part.evaluations for part in parts),
         )
 
@@ -228,7 +234,8 @@ class Experiment:
         """Some trials of some items; what is of the first trial alone comes with the pass that has it."""
         digitiser, drive, begun = self.machine.digitiser, task.drive[items], task.begun[items, some]
         n, trials, noise = self.machine.channels, begun.shape[1], self.settings.noise
-        paths, first, evaluations = self._clean(task, drive, begun)
+        start = None if task.start is None else task.start[items]
+        paths, first, evaluations = self._clean(drive, begun, start, task)
         fixed, settling = np.full((len(items), n), np.nan), np.full(len(items), np.nan)
         if task.diagnose and some.start == 0:
             for part in cut(len(items), task.blocks.diagnosed):
@@ -251,10 +258,13 @@ class Experiment:
             at_hold,
             settling,
             fixed,
+            np.array(paths[:, -1, -1]),
             evaluations,
         )
 
-    def _clean(self, task: Task, drive: Array, begun: Array) -> tuple[Array, _Slow | None, int]:
+    def _clean(
+        self, drive: Array, begun: Array, start: Array | None, task: Task
+    ) -> tuple[Array, _Slow | None, int]:
         """Noiseless transients of items, (items, trials or 1, times, N) V, and the number of evaluations.
 
         Between them, what the slow processes are in each item's first trial; None if that is to be asked for again.
@@ -262,10 +272,12 @@ class Experiment:
         # solves that nothing tells apart are integrated once
         copies = begun.shape[1] if self._lives else 1
         every, instants = np.repeat(drive, copies, axis=0), begun[:, :copies].ravel()
+        starts = None if start is None else np.repeat(start, copies, axis=0)
         parts = cut(len(every), task.blocks.integrated)
         found = []
         for part in parts:
-            clean, slow = self._integrated(every[part], instants[part], task.pulse)
+            begins = None if starts is None else starts[part]
+            clean, slow = self._integrated(every[part], instants[part], begins, task.pulse)
             # those of many parts would fill the memory
             found.append((clean, slow if len(parts) == 1 else _Slow()))
             del slow
@@ -277,12 +289,14 @@ class Experiment:
             sum(clean.evaluations for clean, _ in found),
         )
 
-    def _integrated(self, drive: Array, begun: Array, pulse: Pulse | None) -> tuple[Transients, _Slow]:
+    def _integrated(
+        self, drive: Array, begun: Array, start: Array | None, pulse: Pulse | None
+    ) -> tuple[Transients, _Slow]:
         """Transients of solves, and what the slow processes are during each."""
         times = self.machine.digitiser.times
         slow = self._slow(begun) if self._lives else _Slow()
         loop, at_node = self._loop(drive, slow)
-        start = np.zeros((len(at_node), loop.states))
+        start = np.zeros((len(at_node), loop.states)) if start is None else start
         pieces, settings = _pieces(at_node, times, pulse), self.settings
         clean = integrate_pieces(
             loop, start, pieces, times, method=settings.method, rtol=settings.rtol, atol=settings.atol
@@ -309,7 +323,9 @@ class Experiment:
         fixed = steady_state(loop, paths[:, -1], drive, where=where)
         used = self.program.channel_of_unit
         distance = np.linalg.norm((paths[..., :n] - fixed[:, None, :n])[..., used], axis=-1)
-        left = distance / np.maximum(distance[:, :1], 1e-300)
+        # at rest all voltages are zero: a warm start is measured by the same yardstick as one from rest
+        from_rest = np.linalg.norm(fixed[:, :n][:, used], axis=-1, keepdims=True)
+        left = distance / np.maximum(from_rest, 1e-300)
         shown = (
             np.zeros(len(fixed), dtype=bool) if loop.delayed else proven_stable(loop.jacobian(fixed, drive))
         )
@@ -334,7 +350,7 @@ def settling_time(left: Array, times: Array, level: float = SETTLED) -> Array:
     """Last crossing of `level` by relative distances, interpolated in the logarithm, (samples,) s.
 
     Args:
-        left: (samples, times) distance to the fixed point over the initial one.
+        left: (samples, times) distance to the fixed point over a yardstick, such as the fixed point's from rest.
         times: (times,) s.
         level: what counts as settled.
 

@@ -133,6 +133,28 @@ def all_or_nothing(folder: Path, superseded: Callable[[], Collection[str]] = fro
             os.close(held)
 
 
+@contextmanager
+def exclusive(folder: Path, told: str) -> Iterator[None]:
+    """Hold a folder for a block of code; ends with the process, however that ends.
+
+    Args:
+        folder: it exists, and is no folder of results, which runs hold for themselves.
+        told: what to say where another process holds it.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    try:
+        held = _hold(folder, wait=False)
+    except BlockingIOError:
+        raise InputError(told, file=folder) from None
+    try:
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
+
+
 def recover(folder: Path) -> None:
     """Put in order what runs have left in `folder` that were killed: complete those that had all their files.
 

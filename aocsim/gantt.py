@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.style import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, YELLOW, source_of
+from aocsim.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, source_of
 
 if TYPE_CHECKING:
     import xarray
@@ -38,6 +38,7 @@ PHASES = {
     "track": "#222222",
     "hold": "#c9c9c9",
     "transfer": VERMILION,
+    "close ring": SKY,
 }
 NAMES = {"solve": "loop closed", "set drive": "set drive", "window": "read out"}
 BAND = "#f0f0f0"
@@ -93,7 +94,7 @@ def timeline(data: xarray.Dataset) -> Figure:
         axis.set_title(title, loc="left", fontsize=9, pad=11 if axis is axes[0] else 4)
     _mark_steps(axes[0], events, chained)
     _legend(figure, events)
-    latency, total = _time(float(data["step_latency"].mean())), _time(float(events.stop.max()))
+    latency, total = time_text(float(data["step_latency"].mean())), time_text(float(events.stop.max()))
     to = "held value" if chained else "last record on the host"
     figure.suptitle(
         f"Timeline: {latency} from a step's first DAC update to its {to}, {total} for one sample\n({source_of(data)})",
@@ -136,7 +137,7 @@ def _seen(events: _Events, resource: str, span: tuple[float, float]) -> NDArray[
 
 def _panel(axis: Axes, events: _Events, span: tuple[float, float], rows: list[str], counted: str) -> None:
     """Bars of a span of time, labelled with the step or trial (`counted`) where there is room."""
-    factor, unit = _scale(span[1] - span[0])
+    factor, unit = time_scale(span[1] - span[0])
     start = (np.clip(events.start, *span) - span[0]) * factor
     width = (np.clip(events.stop, *span) - span[0]) * factor - start
     total = (span[1] - span[0]) * factor
@@ -182,7 +183,7 @@ def _mark_steps(axis: Axes, events: _Events, chained: bool) -> None:
     """Bands behind every other step, or chain of a trial, with their numbers above where there is room."""
     number = events.trial + 1 if chained else events.step
     _, total = events.span(np.ones_like(number, dtype=bool))
-    factor, _ = _scale(total)
+    factor, _ = time_scale(total)
     bench = (events.resource != "host") if chained else np.ones_like(number, dtype=bool)
     for k in np.unique(number[events.step > 0]):
         a, b = events.span((number == k) & bench & (events.step > 0))
@@ -209,7 +210,9 @@ def _legend(figure: Figure, events: _Events) -> None:
         mine = events.what == what
         if mine.any():
             durations = (events.stop - events.start)[mine]
-            text = ("up to " if np.ptp(durations) > 0.01 * durations.max() else "") + _time(durations.max())
+            text = ("up to " if np.ptp(durations) > 0.01 * durations.max() else "") + time_text(
+                durations.max()
+            )
             handles.append(Patch(facecolor=colour, label=f"{NAMES.get(what, what)}, {text}"))
     figure.legend(
         handles=handles,
@@ -222,7 +225,7 @@ def _legend(figure: Figure, events: _Events) -> None:
     )
 
 
-def _scale(seconds: float) -> tuple[float, str]:
+def time_scale(seconds: float) -> tuple[float, str]:
     """Factor and unit in which a time is a number from 1 to 1000."""
     for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
         if seconds * factor >= 1:
@@ -230,6 +233,7 @@ def _scale(seconds: float) -> tuple[float, str]:
     return 1e9, "ns"
 
 
-def _time(seconds: float) -> str:
-    factor, unit = _scale(seconds)
+def time_text(seconds: float) -> str:
+    """A time with its unit, three significant digits."""
+    factor, unit = time_scale(seconds)
     return f"{seconds * factor:.3g} {unit}"

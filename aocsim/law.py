@@ -98,13 +98,18 @@ class Law:
 
     def slope(self, x: Array) -> Array:
         """Derivative dy/dx; same shape as x."""
-        n = len(self.coefficients)
-        inside = np.clip(np.asarray(x, dtype=float), self.lower, self.upper)
-        s = (inside - self.lower) * (n / (self.upper - self.lower))
-        k = np.minimum(s.astype(np.intp), n - 1)
-        s -= k
-        c = self._slopes.take(k, axis=0)
-        return np.asarray((c[..., 2] * s + c[..., 1]) * s + c[..., 0])
+        x = np.asarray(x, dtype=float)
+        return self.scaled_slope(x.reshape(-1, 1), _ONE, _ZERO, _ONE).reshape(x.shape)
+
+    def scaled_slope(self, x: Array, gain_in: Array, offset_in: Array, factor: Array) -> Array:
+        """factor y'(gain_in x + offset_in) in one pass, for x (..., n) and the rest (n,)."""
+        from aocsim._kernels import evaluate_slope
+
+        rows = np.ascontiguousarray(x, dtype=float).reshape(-1, x.shape[-1])
+        out = np.empty_like(rows)
+        per_unit = len(self.coefficients) / (self.upper - self.lower)
+        evaluate_slope(rows, out, self._slopes, self.lower, per_unit, gain_in, offset_in, factor)
+        return out.reshape(x.shape)
 
 
 _ONE, _ZERO = np.ones(1), np.zeros(1)

@@ -6,6 +6,7 @@ searched in this order: the one asked for, those in `$AOCSIM_PATH`, the current 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import os
@@ -13,7 +14,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -101,11 +102,17 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str, str]:
 def _toml(raw: bytes, path: Path) -> tuple[dict[str, Any], str, str]:
     try:
         text = raw.decode()
-        return tomllib.loads(text), text, hashlib.sha256(raw).hexdigest()
+        # a study reads the same sheets for each of its points; whoever is given the content may change it
+        return copy.deepcopy(_parsed(text)), text, hashlib.sha256(raw).hexdigest()
     except UnicodeDecodeError as error:
         raise InputError("is not UTF-8 text", file=path) from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"is not valid TOML: {error}", file=path) from error
+
+
+@lru_cache(maxsize=128)
+def _parsed(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
 
 
 @dataclass(frozen=True)
@@ -186,7 +193,15 @@ class Library:
         data, text, sha256, path = self._sheet("parts", name, "part sheet")
         if data.get("kind") == "machine":
             raise InputError("is the sheet of a machine, not of a part", file=path)
-        return parse_part(data, text, sha256, path, self.laws)
+        known = self._parts_read
+        if (path, sha256) not in known:
+            known[path, sha256] = parse_part(data, text, sha256, path, self.laws)
+        return known[path, sha256]
+
+    @cached_property
+    def _parts_read(self) -> dict[tuple[Path, str], PartSpec]:
+        """Parts by file and content: a study asks for the same ones at each of its points."""
+        return {}
 
     def machine(self, name: str, overrides: Mapping[str, Mapping[str, Text]] | None = None) -> MachineSpec:
         """The machine sheet of this name with all its parts.
@@ -295,7 +310,7 @@ def parse_part(data: Mapping[str, Any], text: str, sha256: str, path: Path, laws
     unknown = [name for name in table.entries if name not in wanted]
     if unknown:
         raise unknown_name("entry", unknown[0], wanted, file=str(path), key=f"entries.{unknown[0]}")
-    missing = [name for name in wanted if name not in table.entries]
+    missing = [name for name, entry in wanted.items() if name not in table.entries and not entry.optional]
     if missing:
         near = nearest_name(missing[0], table.entries)
         raise InputError(
@@ -305,7 +320,11 @@ def parse_part(data: Mapping[str, Any], text: str, sha256: str, path: Path, laws
             nearest=near,
         )
     try:
-        entries = {name: _read_entry(name, table.entries[name], spec) for name, spec in wanted.items()}
+        entries = {
+            name: _read_entry(name, table.entries[name], spec)
+            for name, spec in wanted.items()
+            if name in table.entries
+        }
     except InputError as error:
         raise error.located(file=path) from error
     return PartSpec(table.name, table.law, table.describes, entries, path, sha256, text, wanted)

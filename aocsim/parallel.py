@@ -1,6 +1,6 @@
-"""Worker processes on this computer.
+"""Worker processes and threads on this computer.
 
-Processes, not threads: between its compiled kernels SciPy's stepper holds the interpreter lock.
+Processes where work is in the interpreter: between its compiled kernels SciPy's stepper holds the interpreter lock.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from threadpoolctl import ThreadpoolController
 
 Task = TypeVar("Task")
@@ -40,6 +44,15 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
+def in_threads(work: Callable[[Task], Result], tasks: Sequence[Task], threads: int) -> list[Result]:
+    """Results of `work` on all tasks, in their order, for compiled work that holds no interpreter lock."""
+    with one_blas_thread():
+        if threads == 1 or len(tasks) == 1:
+            return [work(task) for task in tasks]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(work, tasks))
+
+
 @cache
 def _libraries() -> ThreadpoolController:
     # looking for them reads the process's memory map, which takes longer than a small solve
@@ -48,17 +61,23 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def parallel(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
-    """Results of `work` on all tasks, in order, as they come in.
+def parallel(
+    work: Callable[[Task], Result], tasks: Iterable[Task], workers: int, *, ordered: bool = True
+) -> Iterator[Result]:
+    """Results of `work` on all tasks as they come in, in the order of the tasks unless that is not asked for.
 
     Workers live on from call to call. When the iteration ends early (Ctrl-C, an error) they are killed, so that
     nothing goes on computing; where this process is killed, they end by themselves.
     """
+    # joblib replaces workers whose memory has grown, and tells it as if it were a fault; no task gets lost
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+    # who ends an iteration early means it
+    warnings.filterwarnings("ignore", message=r"\d+ tasks which were")
     _start(workers)
     finished = False
     try:
         jobs = (delayed(_work)(work, task, os.getpid()) for task in tasks)
-        yield from Parallel(n_jobs=workers, return_as="generator")(jobs)
+        yield from Parallel(n_jobs=workers, return_as="generator" if ordered else "generator_unordered")(jobs)
         finished = True
     finally:
         if not finished:
@@ -108,7 +127,15 @@ def _interrupts_ignored() -> Iterator[None]:
         yield  # only the main thread may set handlers, and only it hears Ctrl-C
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # what keeps track of shared memory is started along with the first worker, and then unblocks signals
+    resource_tracker.ensure_running()
+    loky_tracker.ensure_running()
+    # a thread started here keeps it blocked, and so do the workers with which it replaces others later
+    blocks = getattr(signal, "pthread_sigmask", None)
+    mask = blocks(signal.SIG_BLOCK, {signal.SIGINT}) if blocks else None
     try:
         yield
     finally:
+        if blocks:
+            blocks(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, before)

@@ -171,17 +171,15 @@ def settling_grid(data: xarray.Dataset) -> Figure:
         sharey=True,
         squeeze=False,
     )
+    # all panels share these; set first, since every cloud would ask all of them for limits that fit
+    axes[0, 0].set(xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), xticks=[-2, 0, 2], yticks=[-2, 0, 2])
     for row, step in enumerate(rows):
         for column, k in enumerate(columns):
             axis: Axes = axes[row, column]
             _cloud(axis, data["reference"].values, s=1, color="#d9d9d9", linewidths=0)
             points = recorded.isel(step=step, time=k).values / scale
             _cloud(axis, points, s=2.5, color=VERMILION, linewidths=0)
-            axis.set_xlim(-2.2, 2.2)
-            axis.set_ylim(-2.2, 2.2)
             axis.set_aspect("equal")
-            axis.set_xticks([-2, 0, 2])
-            axis.set_yticks([-2, 0, 2])
             if row == 0:
                 axis.set_title(f"{time[k] * 1e6:.1f} µs", fontsize=9)
             if column == 0:

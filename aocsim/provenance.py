@@ -143,6 +143,7 @@ def input_files(
     models: Sequence[str],
     library: Library,
     named: Mapping[str, str] = MappingProxyType({}),
+    beside: Sequence[str] = (),
 ) -> dict[str, bytes]:
     """All files of the library that a run reads, by their place in a library folder, as in components/slm.toml.
 
@@ -151,6 +152,7 @@ def input_files(
         models: their names, or paths of their recipes.
         library: where they come from.
         named: files that the scenario names, by their keys, as `named_path` takes them.
+        beside: names of sheets that are read beside those of the machine's parts.
 
     Returns:
         Sheets of the machine and of its parts, those too that the scenario replaces, since the machine's sheet names
@@ -166,6 +168,7 @@ def input_files(
         typical = library.machine(TYPICAL)
         sheets = {sheet.name: sheet.text for sheet in typical.parts.values()} | sheets
         sheets.setdefault(typical.name, typical.text)
+    sheets |= {name: library.part(name).text for name in beside}
     files = {f"{FOLDERS['parts']}/{name}.toml": text.encode() for name, text in sheets.items()}
     for key, name in named.items():
         try:

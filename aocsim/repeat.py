@@ -17,7 +17,8 @@ from aocsim.library import Library
 from aocsim.output import refusal
 from aocsim.provenance import BROUGHT_ALONG, KNOWLEDGE
 from aocsim.record import read_inputs, read_result, write_result
-from aocsim.scenarios.load import Study, find_named, study_of
+from aocsim.scenarios.find import find_named
+from aocsim.scenarios.load import Study, study_of
 from aocsim.scenarios.run import RESULT, run_loaded
 
 if TYPE_CHECKING:
@@ -155,12 +156,18 @@ def _scenario_of(data: xarray.Dataset, path: Path, threads: int | None) -> Study
         ) from None
     stored = json.loads(scenario.to_json())
     if threads is not None:
-        stored["solve"]["threads"] = threads
-    _shorten(stored)
+        _base_of(stored).setdefault("solve", {})["threads"] = threads
+    _shorten(_base_of(stored))
     try:
         return study_of(json.dumps(stored))
     except InputError as error:
         raise error.located(file="--threads" if threads is not None else path) from None
+
+
+def _base_of(stored: dict[str, Any]) -> dict[str, Any]:
+    """The scenario that is run, which a what-if study holds inside."""
+    base: dict[str, Any] = stored.get("base", stored)
+    return base
 
 
 def _shorten(scenario: dict[str, Any]) -> None:
@@ -205,8 +212,8 @@ def _scientific(data: xarray.Dataset) -> dict[str, Any]:
     }
     # with keys that came later at their default
     scenario = json.loads(study_of(kept["scenario"]).to_json())
-    del scenario["solve"]["threads"]
-    _shorten(scenario)
+    _base_of(scenario).get("solve", {}).pop("threads", None)
+    _shorten(_base_of(scenario))
     kept |= {key: _brought(kept[key], BROUGHT_ALONG[KNOWLEDGE]) for key in ("knowledge",) if key in kept}
     return kept | {"scenario": json.dumps(scenario, sort_keys=True)}
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from aocsim.scenarios.attributes import unit_of
 from aocsim.significance import LEVEL
 from aocsim.terminal import NOTHING, print_table, say
 
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
 
     from aocsim.comparison import Comparison, OutputDifference
     from aocsim.repeat import Rerun
-
-_UNITS = {
-    "ns": "ns", "us": "us", "ms": "ms", "s": "s", "hz": "Hz", "v": "V", "mv": "mV", "w": "W", "j": "J",
-}  # fmt: skip
 
 
 def print_summary(summary: Mapping[str, object]) -> None:
@@ -32,7 +29,9 @@ def print_summary(summary: Mapping[str, object]) -> None:
 
 def print_notes(data: xarray.Dataset) -> None:
     """What a reader of a result has to know."""
-    say("\nto know:", *(f"  {note}" for note in json.loads(data.attrs["notes"])))
+    notes = json.loads(data.attrs["notes"])
+    if notes:
+        say("\nto know:", *(f"  {note}" for note in notes))
 
 
 def print_result(data: xarray.Dataset) -> None:
@@ -137,12 +136,3 @@ def _number(value: float | None) -> str:
 
 def _quantity(value: float, unit: str) -> str:
     return f"{value:.3g}" if unit in ("1", "") else f"{value:.3g} {unit}"
-
-
-def unit_of(key: str) -> str:
-    """The unit that a summary's key names, as in settling_us_median or samples_per_s."""
-    words = key.split("_")
-    for before, word in zip(["", *words], words, strict=False):
-        if word in _UNITS:
-            return f"1/{_UNITS[word]}" if before == "per" else _UNITS[word]
-    return NOTHING

@@ -32,11 +32,13 @@ class EntrySpec:
         dimension: SI unit expression as in `units.to_si`, for example "ampere/watt".
         shape: None for one number, 0 for a list of any length (at least 1), n for a list of n numbers.
         per: levels at which the law can take independent as-built draws.
+        optional: whether a sheet may leave it out: no run depends on it but those that ask for energies.
     """
 
     dimension: str
     shape: int | None = None
     per: tuple[Per, ...] = ("machine",)
+    optional: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a declaration that no sheet could satisfy.
@@ -194,7 +196,7 @@ class PartSpec:
         name: of the sheet.
         law: name of the law that reads it.
         describes: what the part is, one line.
-        entries: all entries that the law declares, by name.
+        entries: all entries that the law declares, by name; without the optional ones that the sheet leaves out.
         path: the file.
         sha256: hex digest of the file's bytes, before overrides.
         text: the file's text, before overrides.

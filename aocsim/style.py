@@ -20,6 +20,14 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW = (
 )
 GREY = "#8a8a8a"
 
+METHODS = {
+    "explicit_euler": ("explicit Euler", ORANGE, "s"),
+    "heun": ("Heun", GREEN, "D"),
+    "implicit_euler": ("implicit Euler", BLUE, "o"),
+    "crank_nicolson": ("Crank-Nicolson", VERMILION, "^"),
+}
+"""What each method is called, its colour and its marker."""
+
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,

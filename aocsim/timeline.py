@@ -90,7 +90,8 @@ class Schedule:
         step_latency: s for each step, from its first DAC update to its last record on the host, or to the value
             that its first trial's memory holds. Waiting for re-arming or spacing before that update is no part.
         duration: s to the last record on the host.
-        period: s from one sample's begin to the next one's, the weights being loaded.
+        period: s from one sample's begin to the next one's, the weights being loaded; their loading included where
+            every sample begins with it.
         held: s after the loop closes at which the memory holds; NaN without memory.
     """
 
@@ -136,10 +137,12 @@ def schedule(
     trial_spacing: float | None = None,
     memory: Memory = "digital",
     load_weights: bool = True,
+    reload_weights: bool = False,
 ) -> Schedule:
     """Timeline of `steps` diffusion steps with `trials` solves each.
 
-    Weights are loaded once, since they depend on the step size and not on time. A trial closes the loop from a
+    Weights are loaded once, since they depend on the step size and not on time; before every step where two programs
+    take turns. A trial closes the loop from a
     discharged node, records and opens it; re-arming and transfer go on behind it. A loop closes as soon as the
     drive is set, the digitiser is re-armed and the spacing is kept, also from one step or sample to the next.
 
@@ -151,6 +154,7 @@ def schedule(
             memory. None, or less than the digitiser needs, is back-to-back.
         memory: what carries a solution to the next step.
         load_weights: whether the sample begins with loading the weights.
+        reload_weights: whether every later step does, too, and so the next sample. Not with a memory.
 
     Raises:
         ValueError: counts below 1, a spacing that is negative or not finite, or an unknown memory.
@@ -164,7 +168,9 @@ def schedule(
         raise ValueError(f"trial_spacing must be finite and not negative, got {trial_spacing} s")
     if memory not in ("digital", "sample_and_hold"):
         raise ValueError(f"memory must be digital or sample_and_hold, got {memory!r}")
-    bench = _Bench(machine, steps, trials, spacing, memory == "sample_and_hold")
+    if reload_weights and memory != "digital":
+        raise ValueError("weights are not reloaded within the chains of a memory")
+    bench = _Bench(machine, steps, trials, spacing, memory == "sample_and_hold", reload_weights)
     bench.check()
     bench.environment.process(bench.control(load_weights))
     bench.environment.run()
@@ -193,6 +199,7 @@ class _Bench:
     trials: int
     spacing: float
     chained: bool
+    reload: bool
     environment: simpy.Environment = field(default_factory=simpy.Environment)
     resources: dict[str, simpy.Resource] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -251,13 +258,17 @@ class _Bench:
     def control(self, load_weights: bool) -> Process:
         """The controller: one sample, and the wait until the next one may begin."""
         if load_weights:
-            yield from self.use("slm", "load weights", self.machine.slm.frame_time)
-            yield from self.use("slm", "settle", self.machine.slm.settling_time)
+            yield from self.load()
         self.load_time = self.now
         yield from self.chains() if self.chained else self.digital_steps()
         self.finished = self.now
         yield from self.until(self.next_begin)
-        self.period = self.now - self.load_time
+        self.period = self.now - (0.0 if self.reload else self.load_time)
+
+    def load(self, step: int = -1) -> Process:
+        """A new frame on the modulators, and the time until its weights stand."""
+        yield from self.use("slm", "load weights", self.machine.slm.frame_time, step)
+        yield from self.use("slm", "settle", self.machine.slm.settling_time, step)
 
     @property
     def next_begin(self) -> float:
@@ -273,6 +284,8 @@ class _Bench:
     def digital_steps(self) -> Process:
         """The host needs all trials of a step before it knows the next drive."""
         for step in range(self.steps):
+            if step and self.reload:
+                yield from self.load(step)
             yield from self.until(self.next_begin)
             begin = self.now
             yield from self.use("dac", "set drive", self.machine.dac.update_time, step)

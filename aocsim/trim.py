@@ -23,6 +23,7 @@ Three of them, in this order:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,12 +95,15 @@ class Trims:
         bias: (n,) V at the DACs, under every drive.
         correction: (steps, n) V, of the trim at the operating point; 0 without it.
         costs: of each trim that was made.
+        opened: alpha and bias of the program of Crank-Nicolson's explicit half, where that is a solve of its own; the
+            corrections of its solves stand among the others.
     """
 
     alpha: Array
     bias: Array
     correction: Array
     costs: tuple[Cost, ...] = ()
+    opened: Trims | None = None
 
     @classmethod
     def none(cls, program: Program, steps: int) -> Trims:
@@ -384,6 +388,7 @@ def at_operating_point(
     start: Array,
     *,
     analog: bool = False,
+    opened: Program | None = None,
 ) -> Trims:
     """Correct the bias at each solve of a diffusion by the mean error of other noise samples.
 
@@ -402,6 +407,7 @@ def at_operating_point(
         start: (samples, d) noise that is used for nothing else. One trial each is enough, since the mean runs over
             all samples.
         analog: the sample goes from step to step in the bench's analog memory, whose pedestal is then trimmed too.
+        opened: where the explicit half of a step is a solve of its own, its program, trimmed as `trims.opened` says.
     """
     began = bench.clock
     bench.set_switch("closed")
@@ -413,21 +419,31 @@ def at_operating_point(
             correction = correction + _of_chains(bench, program, correction, stepping.operator, start)
         solves = CHAIN_ROUNDS * len(start) * stepping.solves
     else:
-        correction, solves = _solve_by_solve(bench, program, stepping, start), len(start) * stepping.solves
+        turns = [(program, trims)]
+        if opened is not None and trims.opened is not None:
+            turns.insert(0, (opened, trims.opened))
+        correction, solves = _solve_by_solve(bench, turns, stepping, start), len(start) * stepping.solves
     left = float(np.sqrt(np.mean(correction**2)))
     cost = Cost("operating point", solves, bench.clock - began, left)
     return replace(trims, correction=correction, costs=(*trims.costs, cost))
 
 
-def _solve_by_solve(bench: Instrument, program: Program, stepping: Stepping, start: Array) -> Array:
-    """Corrections (solves, n) V where the host takes the samples from solve to solve."""
-    out, points, operator = [], [start], stepping.operator
-    for _ in range(stepping.solves):
+def _solve_by_solve(
+    bench: Instrument, turns: Sequence[tuple[Program, Trims]], stepping: Stepping, start: Array
+) -> Array:
+    """Corrections (solves, n) V where the host takes the samples from solve to solve, programs taking turns."""
+    out, points = [], [start]
+    for solve in range(stepping.solves):
+        operator, (program, found) = stepping.operator_of(solve), turns[solve % len(turns)]
+        if len(turns) > 1:
+            load(bench, program)
+            bench.set_gains(found.alpha, program.beta)
+            bench.set_drive(found.bias)
         x, t = stepping.ask(points)
         read = bench.read(program.drive(operator.additive(t, x)))
         error, correction = error_of(program, operator, read.mean, x, t)
         out.append(correction)
-        corrected = (program.units(read.mean) - error)[:, stepping.result]
+        corrected = (program.units(read.mean) - error)[:, operator.result]
         points.append(stepping.accept(points, corrected))
     return np.array(out)
 

@@ -224,14 +224,44 @@ def format_si(value: float, dimension: str, digits: int = 6) -> str:
         dimension: as in `to_si`, which reads the text back (to `digits` significant digits).
         digits: significant digits.
     """
-    symbol, takes_prefix = _symbol(dimension)
-    if not symbol:
-        return f"{value:.{digits}g}"
-    if not takes_prefix or value == 0 or not math.isfinite(value):
-        return f"{value:.{digits}g} {symbol}"
     # Rounded first: 999.9999999 mV shall read 1 V.
     rounded = float(f"{value:.{digits}g}")
-    exponent = 3 * math.floor(math.log10(abs(rounded)) / 3 + 1e-12)
-    exponent = min(max(exponent, -15), 12)
-    scaled = Decimal(repr(rounded)).scaleb(-exponent)
-    return f"{float(scaled):.{digits}g} {_PREFIXES[exponent]}{symbol}"
+    exponent, unit = engineering(rounded, dimension)
+    scaled = float(Decimal(repr(rounded)).scaleb(-exponent)) if exponent else rounded
+    return f"{scaled:.{digits}g} {unit}".rstrip()
+
+
+def engineering(value: float, dimension: str) -> tuple[int, str]:
+    """Power of ten, and the unit with the prefix for it, in which a value reads as 1 to 1000.
+
+    >>> engineering(5e6, "hertz")
+    (6, 'MHz')
+
+    Args:
+        value: in the SI unit `dimension`.
+        dimension: as in `to_si`.
+
+    Returns:
+        0 and the bare unit, empty for plain numbers, where no prefix may stand before it.
+    """
+    symbol, takes_prefix = _symbol(dimension)
+    if not takes_prefix or value == 0 or not math.isfinite(value):
+        return 0, symbol
+    exponent = min(max(3 * math.floor(math.log10(abs(value)) / 3 + 1e-12), -15), 12)
+    return exponent, f"{_PREFIXES[exponent]}{symbol}"
+
+
+def same_dimension(one: str, other: str) -> bool:
+    """Whether two unit expressions measure the same.
+
+    >>> same_dimension("(volt)*(ampere)*(second)", "joule")
+    True
+
+    Args:
+        one: products of units, as in `to_si`; "dimensionless" may be a factor.
+        other: likewise.
+
+    Raises:
+        UnknownUnitError: a unit that does not exist.
+    """
+    return _exponents(_unit(one)) == _exponents(_unit(other))

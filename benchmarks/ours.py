@@ -1,4 +1,4 @@
-"""aocsim's own solvers: both compiled methods for transients, and `integrate_stochastic` with noise."""
+"""aocsim's own solvers: compiled methods for transients; with noise through the laws, and of the linearised loop."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from importlib.metadata import version
 
 import numpy as np
 from candidates import SETTLED, Candidate, Run, threads
-from loads import Task
+from loads import NOISE_DRIVES, Task
 from numpy.typing import NDArray
 from reference import Reference
 
 from aocsim.solve.ensemble import Ensemble, _rows, integrate_ensemble
 from aocsim.solve.flat import flatten
+from aocsim.solve.linear_ensemble import integrate_linearised
 from aocsim.solve.stochastic import integrate_stochastic
 
 Array = NDArray[np.float64]
@@ -24,7 +25,10 @@ def versions() -> dict[str, str]:
 
 def candidates(task: Task) -> list[Candidate]:
     if task.noisy:
-        return [Candidate("aocsim", "integrate_stochastic", ("noise",), noise=True)]
+        return [
+            Candidate("aocsim", "integrate_stochastic", ("noise",), noise=True),
+            Candidate("aocsim linearised", "integrate_linearised", ("linearised",), noise=True),
+        ]
     return [Candidate("aocsim", method, (method,), exits=True) for method in METHODS]
 
 
@@ -33,6 +37,8 @@ def build(task: Task, candidate: Candidate, reference: Reference, steady: bool) 
     if not task.noisy:
         return lambda tolerance: _solve(task, candidate, steady, tolerance).state
     seeds = iter(range(1 << 30))
+    if candidate.settings == ("linearised",):
+        return lambda step: _repeated(task, step, next(seeds))
 
     def run(step: float) -> Array:
         return integrate_stochastic(
@@ -47,6 +53,22 @@ def build(task: Task, candidate: Candidate, reference: Reference, steady: bool) 
         )
 
     return run
+
+
+def _repeated(task: Task, step: float, seed: int) -> Array:
+    """All trajectories of a noisy task as repeats of its drives."""
+    repeats = len(task.state) // NOISE_DRIVES
+    found = integrate_linearised(
+        task.loop,
+        task.state[::repeats],
+        task.drive[::repeats],
+        task.times,
+        repeats=repeats,
+        step=step,
+        seed=seed,
+        threads=threads(),
+    )
+    return found.reshape(len(task.state), *found.shape[2:])
 
 
 def _solve(task: Task, candidate: Candidate, steady: bool, tolerance: float) -> Ensemble:

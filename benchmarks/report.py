@@ -16,7 +16,8 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians compared, without and with an exit at the steady state.
 
     With the exit, a library that cannot end early is compared as it is. A ratio is our trajectories per second over
-    theirs; None where one of the two is missing. "scipy single" is the faster of LSODA and Radau one by one.
+    theirs; None where one of the two is missing. "scipy single" is the faster of LSODA and Radau one by one. Further
+    ways of ours, whose library is "aocsim ...", are compared under "other_ways".
     """
     without = _compared([row for row in rows if not row["steady_exit"]])
     best: dict[tuple[str, str], dict[str, Any]] = {}
@@ -35,8 +36,17 @@ def _compared(rows: list[dict[str, Any]]) -> dict[str, Any]:
             continue
         if library not in best or row["per_second"][0] > best[library]["per_second"][0]:
             best[library] = row
-    ours = best.get(OURS)
-    peers = {library: row for library, row in best.items() if library != OURS}
+    peers = {library: row for library, row in best.items() if not library.startswith(OURS)}
+    other_ways = {library: row for library, row in best.items() if library.startswith(f"{OURS} ")}
+    return {
+        **_against(best.get(OURS), peers),
+        "other_ways": {library: _against(row, peers) for library, row in sorted(other_ways.items())},
+        "libraries": {library: _named(row) for library, row in sorted(best.items())},
+    }
+
+
+def _against(ours: dict[str, Any] | None, peers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """One of our ways against the fastest row of each peer."""
     fastest = max(peers, key=lambda library: peers[library]["per_second"][0], default=None)
 
     def ratio(*libraries: str) -> float | None:
@@ -53,7 +63,6 @@ def _compared(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "ratio_scipy_single": ratio(*SINGLE),
         "roofline_fraction": products * ours["evaluations"] / median if products else None,
         "error": ours["error"] if ours else None,
-        "libraries": {library: _named(row) for library, row in sorted(best.items())},
     }
 
 

@@ -1,7 +1,7 @@
 r"""Ensembles of transients of the machine's loop: aocsim against other libraries, all in one run.
 
     python benchmarks/run.py [--tracks shared,distinct] [--loads heart] [--rounds 5] [--threads 2] [--known 100] \
-        [--quick] [--out NAME]
+        [--quick] [--out NAME] [--add]
 
 For every track and load (see loads.py), without and with an exit at the steady state: each library's ways are scanned
 on a part of the ensemble for the fastest tolerance with an error of at most 1e-4 V (with noise: the step with a weak
@@ -23,8 +23,6 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parent / "results"
 MODULES = ("ours", "peers_jax", "peers_torch", "peers_scipy")
 OURS = "aocsim"
-EXPLICIT_IN_VAIN = ("three_poles",)
-"""Tracks without torch's libraries, which have explicit methods alone: they had reported nothing after minutes."""
 SLOW = 4.0  # times the library's best, from which a way is not scanned further
 SETTLED_WAYS = 2  # of each library that have to pass on the whole ensemble
 LONGEST = 240.0  # s, a scan of one way
@@ -60,17 +58,12 @@ def main() -> None:
     from report import summary, write
 
     found: dict[str, Any] = {
-        "machine": machine(arguments.threads),
-        "rounds": rounds,
-        "quick": arguments.quick,
         "versions": {},
         "absent": {},
         "tracks": {},
     }
     if arguments.add:
         earlier = json.loads((RESULTS / f"{arguments.out}.json").read_text())
-        if earlier["machine"] | {"date": ""} != found["machine"] | {"date": ""}:
-            raise SystemExit("the result file is of another machine: leave --add out, or name another file")
         found |= {name: earlier[name] for name in ("versions", "absent", "tracks")}
     for track in arguments.tracks.split(","):
         for load in CASES[track]:
@@ -82,7 +75,14 @@ def main() -> None:
             known = 8 if arguments.quick else arguments.known
             rows = compare(track, load, count, known, rounds, found)
             name = f"{track}/{load}"
-            found["tracks"][name] = {"trajectories": count, **summary(rows), "rows": rows}
+            found["tracks"][name] = {
+                "machine": machine(arguments.threads),
+                "rounds": rounds,
+                "quick": arguments.quick,
+                "trajectories": count,
+                **summary(rows),
+                "rows": rows,
+            }
             write(RESULTS / f"{arguments.out}.json", found)
 
 
@@ -112,8 +112,6 @@ def compare(
     picked: list[tuple[str, Any]] = []
     try:
         for module in MODULES:
-            if module == "peers_torch" and track in EXPLICIT_IN_VAIN:
-                continue
             picked += scanned(workers, module, (track, load, count, known), found, rows)
         in_turn(workers, picked, rounds, count, rows)
         products(workers, picked, rows)

@@ -22,11 +22,9 @@ HEAD = (
 
 def table(found: dict[str, Any]) -> str:
     """Markdown: one table without and one with an exit at the steady state, and where they were measured."""
-    where = found["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in sorted(found["versions"].items()))
     parts = [
-        f"Median of {found['rounds']} interleaved rounds on {where['threads']} threads of {where['processor']}, "
-        f"{where['date']}; {versions}.",
+        f"{_where(found)}; {versions}.",
         _one(found, exits=False),
         "With an exit at the steady state where a library has one:",
         _one(found, exits=True),
@@ -36,27 +34,46 @@ def table(found: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def _where(found: dict[str, Any]) -> str:
+    """On what the tracks were measured, those of one machine and day together."""
+    places: dict[str, list[str]] = {}
+    for name, track in found["tracks"].items():
+        one, rounds = track["machine"], track["rounds"]
+        where = f"{one['threads']} threads of {one['processor']}, {one['date']}"
+        place = f"median of {rounds} interleaved rounds on {where}"
+        places.setdefault(place, []).append(name.split("/")[0])
+    told = [f"{', '.join(dict.fromkeys(names))}: {place}" for place, names in places.items()]
+    text = "; ".join(told) if len(told) > 1 else next(iter(places))
+    return text[0].upper() + text[1:]
+
+
 def _one(found: dict[str, Any], *, exits: bool) -> str:
     lines = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
     for name, track in found["tracks"].items():
-        numbers = track["steady_exit"] if exits else track
+        both = track["steady_exit"] if exits else track
         if exits and not any(row["steady_exit"] and row.get("seconds") for row in track["rows"]):
             continue
-        ours = numbers["ours"]
-        # of a noisy ensemble the error is the weak one, in units of what is allowed
-        unit = "" if name.startswith("noise") else " V"
-        cells = [
-            *name.split("/"),
-            _short(ours["per_second"][0]) if ours else "-",
-            _times(numbers["ratio_best_peer"]),
-            numbers["best_peer"] or "-",
-            _times(numbers["ratio_scipy_stacked"]),
-            _times(numbers["ratio_scipy_single"]),
-            "-" if numbers["roofline_fraction"] is None else f"{100 * numbers['roofline_fraction']:.0f} %",
-            "-" if numbers["error"] is None else f"{numbers['error']:.1e}{unit}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
+        shown = {name: both, **{f"{name}, {way}": other for way, other in both["other_ways"].items()}}
+        for told, numbers in shown.items():
+            lines.append("| " + " | ".join(_cells(told, numbers)) + " |")
     return "\n".join(lines)
+
+
+def _cells(name: str, numbers: dict[str, Any]) -> list[str]:
+    ours, (track, load) = numbers["ours"], name.split("/")
+    # of a noisy ensemble the error is the weak one, in units of what is allowed
+    unit = "" if track == "noise" else " V"
+    return [
+        track,
+        load.replace("aocsim ", ""),
+        _short(ours["per_second"][0]) if ours else "-",
+        _times(numbers["ratio_best_peer"]),
+        numbers["best_peer"] or "-",
+        _times(numbers["ratio_scipy_stacked"]),
+        _times(numbers["ratio_scipy_single"]),
+        "-" if numbers["roofline_fraction"] is None else f"{100 * numbers['roofline_fraction']:.0f} %",
+        "-" if numbers["error"] is None else f"{numbers['error']:.1e}{unit}",
+    ]
 
 
 def _short(value: float) -> str:

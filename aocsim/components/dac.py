@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.asbuilt import AsBuilt
+from aocsim.power import UNKNOWN, Load, each
 from aocsim.spec import EntrySpec
 
 Array = NDArray[np.float64]
@@ -16,6 +17,7 @@ ENTRIES = {
     "full_scale": EntrySpec("volt"),
     "bits": EntrySpec("dimensionless"),
     "update_time": EntrySpec("second"),
+    "supply_power": EntrySpec("watt", optional=True),
 }
 
 
@@ -27,16 +29,31 @@ class Dac:
         full_scale: V; outputs are clipped to +-full_scale.
         bits: resolution; 0 for an ideal converter.
         update_time: s.
+        supply_power: W for each channel, set or holding.
     """
 
     full_scale: float
     bits: int
     update_time: float
+    supply_power: float = UNKNOWN
 
     @classmethod
     def build(cls, part: AsBuilt) -> Dac:
         """Read the converter's sheet."""
-        return cls(part.scalar("full_scale"), part.integer("bits"), part.scalar("update_time"))
+        return cls(
+            part.scalar("full_scale"),
+            part.integer("bits"),
+            part.scalar("update_time"),
+            part.optional("supply_power"),
+        )
+
+    def power(self, channels: int) -> tuple[Load, ...]:
+        """What all channels' converters take from the supply, whether they are set or hold.
+
+        Raises:
+            InputError: the sheet does not say.
+        """
+        return (each("converters", channels, "channels", self.supply_power, "dac", "supply_power"),)
 
     def response(self, volts: Array) -> Array:
         """Clipped and rounded output, V."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.asbuilt import AsBuilt
+from aocsim.power import UNKNOWN, Load, each
 from aocsim.spec import EntrySpec
 
 Array = NDArray[np.float64]
@@ -28,6 +29,7 @@ ENTRIES = {
     "effective_bits": EntrySpec("dimensionless"),
     "rearm_time": EntrySpec("second"),
     "transfer_time": EntrySpec("second"),
+    "supply_power": EntrySpec("watt", optional=True),
 }
 
 
@@ -46,6 +48,7 @@ class Digitiser:
         effective_bits: noise and distortion as ENOB; inf for a noiseless one.
         rearm_time: s.
         transfer_time: s, record to host.
+        supply_power: W for each channel, recording or getting ready to.
     """
 
     sample_rate: float
@@ -58,6 +61,7 @@ class Digitiser:
     effective_bits: float
     rearm_time: float
     transfer_time: float
+    supply_power: float = UNKNOWN
 
     @classmethod
     def build(cls, part: AsBuilt) -> Digitiser:
@@ -73,7 +77,16 @@ class Digitiser:
             effective_bits=part.scalar("effective_bits"),
             rearm_time=part.scalar("rearm_time"),
             transfer_time=part.scalar("transfer_time"),
+            supply_power=part.optional("supply_power"),
         )
+
+    def power(self, channels: int) -> tuple[Load, ...]:
+        """What all channels' converters take from the supply while they record or re-arm.
+
+        Raises:
+            InputError: the sheet does not say.
+        """
+        return (each("converters", channels, "channels", self.supply_power, "digitiser", "supply_power"),)
 
     @property
     def times(self) -> Array:

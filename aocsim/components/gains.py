@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from aocsim.asbuilt import AsBuilt
 from aocsim.components.roles import Known
+from aocsim.power import UNKNOWN, Load, each
 from aocsim.spec import EntrySpec
 
 Array = NDArray[np.float64]
@@ -44,6 +45,7 @@ ENTRIES = {
     "gain_drift": EntrySpec("1/second**0.5"),
     "offset_drift": EntrySpec("volt/second**0.5"),
     "alpha_drift": EntrySpec("1/second**0.5"),
+    "supply_power": EntrySpec("watt", optional=True),
 }
 
 
@@ -63,6 +65,7 @@ class Gains:
         gain_drift: d_kappa, 1/sqrt(s), random walk of each channel's kappa_j, relative.
         offset_drift: d_o, V/sqrt(s), random walk of each channel's o_j.
         alpha_drift: d_alpha, 1/sqrt(s), random walk of the alpha that arrives in each channel, relative.
+        supply_power: W for each channel: difference of the arms, beta and alpha.
     """
 
     electrical_gain: float
@@ -76,6 +79,7 @@ class Gains:
     gain_drift: float
     offset_drift: float
     alpha_drift: float
+    supply_power: float = UNKNOWN
 
     @classmethod
     def build(cls, part: AsBuilt) -> Gains:
@@ -92,7 +96,16 @@ class Gains:
             gain_drift=part.scalar("gain_drift"),
             offset_drift=part.scalar("offset_drift"),
             alpha_drift=part.scalar("alpha_drift"),
+            supply_power=part.optional("supply_power"),
         )
+
+    def power(self, channels: int) -> tuple[Load, ...]:
+        """What the gain stages of all channels take from the supply.
+
+        Raises:
+            InputError: the sheet does not say.
+        """
+        return (each("gain stages", channels, "channels", self.supply_power, "gains", "supply_power"),)
 
     def as_known(self, known: Known) -> Gains:
         """As far as they are known: each channel's gain; alpha and the offsets are for the trims."""

@@ -25,7 +25,7 @@ with the thermal droop theta < 0; Delta T rises with the room. A, B, C and the w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -36,6 +36,7 @@ from aocsim.components import check_room, operating_range
 from aocsim.constants import ELEMENTARY_CHARGE, PLANCK, SPEED_OF_LIGHT
 from aocsim.errors import InputError
 from aocsim.law import Law
+from aocsim.power import UNKNOWN, Factor, Load, stated
 from aocsim.spec import EntrySpec
 
 Array = NDArray[np.float64]
@@ -55,6 +56,8 @@ ENTRIES = {
     "temperature_rise": EntrySpec("kelvin"),
     "reference_temperature": EntrySpec("kelvin"),
     "operating_range": EntrySpec("kelvin", shape=2),
+    "forward_voltage": EntrySpec("volt", optional=True),
+    "driver_supply": EntrySpec("volt", optional=True),
 }
 
 FOLD = 0.95  # of the voltage at which the compressive driver's current would turn back
@@ -130,6 +133,8 @@ class MicroLed:
             temperature.
         reference_temperature: room temperature at which all of these values hold, K.
         operating_range: lowest and highest room temperature, K, in which the law is trusted.
+        forward_voltage: V over the emitter at its bias; what it gains or loses with the current is left out.
+        driver_supply: V over emitter and driver together.
     """
 
     diodes: tuple[AbcDiode, AbcDiode]
@@ -140,14 +145,25 @@ class MicroLed:
     temperature_rise: float
     reference_temperature: float
     operating_range: tuple[float, float]
+    # no part of the law: emitters that differ in these alone share their tables, and an unknown is not equal to itself
+    forward_voltage: float = field(default=UNKNOWN, compare=False)
+    driver_supply: float = field(default=UNKNOWN, compare=False)
 
     @classmethod
     def build(cls, part: AsBuilt) -> MicroLed:
         """Draw the emitters of one machine.
 
         Raises:
-            InputError: thermal droop leaves no light.
+            InputError: thermal droop leaves no light, or a supply below the emitter's own voltage.
         """
+        forward, supply = part.optional("forward_voltage"), part.optional("driver_supply")
+        if forward > supply:
+            raise InputError(
+                "the driver's supply is below the emitter's voltage",
+                key=f"parts.{part.role}.driver_supply",
+                got=f"{supply:.6g} V",
+                allowed=f"at least {forward:.6g} V",
+            )
         droop, rise = part.scalar("thermal_droop"), part.scalar("temperature_rise")
         efficiency = part.array("external_efficiency", "arm")
         efficiency = efficiency * (1 + droop * rise)
@@ -184,6 +200,25 @@ class MicroLed:
             temperature_rise=rise,
             reference_temperature=part.scalar("reference_temperature"),
             operating_range=operating_range(part),
+            forward_voltage=forward,
+            driver_supply=supply,
+        )
+
+    def power(self, channels: int) -> tuple[Load, ...]:
+        """What the emitters of both arms and their drivers (class A) take from the supply.
+
+        At the bias current, which is the mean current of a drive without mean.
+
+        Raises:
+            InputError: the sheet does not say.
+        """
+        voltage = stated(self.forward_voltage, "led", "forward_voltage")
+        supply = stated(self.driver_supply, "led", "driver_supply")
+        emitters = Factor("emitters", 2.0 * channels)
+        current = Factor("mean bias current", float(np.mean(self.bias_current)), "ampere")
+        return (
+            Load("emitters", (emitters, Factor("forward voltage", voltage, "volt"), current)),
+            Load("drivers", (emitters, Factor("voltage over the driver", supply - voltage, "volt"), current)),
         )
 
     def at_temperature(self, room: float) -> MicroLed:
@@ -217,7 +252,7 @@ class MicroLed:
 
     def bias_power(self, arm: int) -> float:
         """Optical power at v = 0, W."""
-        return float(self.diodes[arm].power(self.bias_current[arm]))
+        return _at_bias(self, arm)[0]
 
     def drive_limit(self, arm: int) -> float:
         """Largest |v|, V, for which equation (3) holds: beyond it the driver's cubic would fold back."""
@@ -232,7 +267,14 @@ class MicroLed:
 
     def bandwidth(self, arm: int) -> float:
         """Small-signal -3 dB frequency at the bias, Hz."""
-        return float(self.diodes[arm].bandwidth(self.bias_current[arm]))
+        return _at_bias(self, arm)[1]
+
+
+@lru_cache(maxsize=64)
+def _at_bias(led: MicroLed, arm: int) -> tuple[float, float]:
+    """Optical power, W, and bandwidth, Hz, at v = 0, kept, since every composed loop asks for them."""
+    diode, current = led.diodes[arm], led.bias_current[arm]
+    return float(diode.power(current)), float(diode.bandwidth(current))
 
 
 @lru_cache(maxsize=64)

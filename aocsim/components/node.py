@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from aocsim.asbuilt import AsBuilt
 from aocsim.errors import InputError
 from aocsim.law import Law
+from aocsim.power import UNKNOWN, Load, each
 from aocsim.spec import EntrySpec
 from aocsim.stages import Elementwise
 
@@ -29,6 +30,7 @@ ENTRIES = {
     "linear_high": EntrySpec("volt"),
     "rail_low": EntrySpec("volt"),
     "rail_high": EntrySpec("volt"),
+    "supply_power": EntrySpec("watt", optional=True),
 }
 
 TABLE_SPAN = 10.0  # the table reaches this many bend widths past the linear range, where tanh is 1 to 4e-9
@@ -43,12 +45,14 @@ class SummingNode:
         linear_high: V, upper end.
         rail_low: V, saturated output below.
         rail_high: V, saturated output above.
+        supply_power: W for each channel.
     """
 
     linear_low: float
     linear_high: float
     rail_low: float
     rail_high: float
+    supply_power: float = UNKNOWN
 
     @classmethod
     def build(cls, part: AsBuilt) -> SummingNode:
@@ -57,7 +61,13 @@ class SummingNode:
         Raises:
             InputError: rails inside the linear range.
         """
-        node = cls(*(part.scalar(entry) for entry in ENTRIES))
+        node = cls(
+            part.scalar("linear_low"),
+            part.scalar("linear_high"),
+            part.scalar("rail_low"),
+            part.scalar("rail_high"),
+            part.optional("supply_power"),
+        )
         if not node.rail_low <= node.linear_low < node.linear_high <= node.rail_high or any(
             start == rail for start, rail, _ in node._bends()
         ):
@@ -68,6 +78,14 @@ class SummingNode:
                 allowed="rail_low < linear_low < linear_high < rail_high",
             )
         return node
+
+    def power(self, channels: int) -> tuple[Load, ...]:
+        """What the summing amplifiers of all channels take from the supply.
+
+        Raises:
+            InputError: the sheet does not say.
+        """
+        return (each("summing amplifiers", channels, "channels", self.supply_power, "node", "supply_power"),)
 
     def saturate(self, u: Array) -> Array:
         """Amplifier output, V, for the unsaturated sum u, V."""

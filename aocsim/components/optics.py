@@ -117,14 +117,14 @@ class Optics:
         c = self.crosstalk
         n = c.shape[-1]
         out = light * c[:, np.arange(n), np.arange(n)][:, :, None]
-        for apart in range(1, self._reach + 1):
+        for apart in range(1, self.reach + 1):
             k = np.arange(n - apart)
             out[..., :-apart, :] += c[:, k, k + apart][:, :, None] * light[..., apart:, :]
             out[..., apart:, :] += c[:, k + apart, k][:, :, None] * light[..., :-apart, :]
         return np.asarray(out)
 
     @cached_property
-    def _reach(self) -> int:
+    def reach(self) -> int:
         """How many detectors away light arrives."""
         _, output, source = np.nonzero(self.crosstalk)
         return int(np.abs(output - source).max(initial=0))

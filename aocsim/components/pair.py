@@ -38,6 +38,7 @@ from aocsim.asbuilt import AsBuilt
 from aocsim.components import check_room, operating_range
 from aocsim.constants import thermal_voltage
 from aocsim.law import Law
+from aocsim.power import UNKNOWN, Factor, Load, stated
 from aocsim.spec import EntrySpec
 from aocsim.stages import Elementwise
 
@@ -53,6 +54,7 @@ ENTRIES = {
     "junction_temperature": EntrySpec("kelvin"),
     "reference_temperature": EntrySpec("kelvin"),
     "operating_range": EntrySpec("kelvin", shape=2),
+    "supply_voltage": EntrySpec("volt", optional=True),
 }
 
 TABLE_HALF_WIDTH = 14.0  # in units of 2 V_T (1 + k), one knee; the node's rails are at about 12 knees
@@ -106,6 +108,8 @@ class DifferentialPair:
         junction_temperature: T, K, in a room at the reference temperature.
         reference_temperature: room temperature at which all of these values hold, K.
         operating_range: lowest and highest room temperature, K, in which the law is trusted.
+        tail_current: mean I_EE, A.
+        supply_voltage: V, from rail to rail.
     """
 
     swing: Array
@@ -117,6 +121,8 @@ class DifferentialPair:
     junction_temperature: float
     reference_temperature: float
     operating_range: tuple[float, float]
+    tail_current: float
+    supply_voltage: float = UNKNOWN
 
     @classmethod
     def build(cls, part: AsBuilt) -> DifferentialPair:
@@ -133,7 +139,22 @@ class DifferentialPair:
             junction_temperature=temperature,
             reference_temperature=part.scalar("reference_temperature"),
             operating_range=operating_range(part),
+            tail_current=float(tail.mean()),
+            supply_voltage=part.optional("supply_voltage"),
         )
+
+    def power(self, channels: int) -> tuple[Load, ...]:
+        """Supply voltage times tail current of all channels' pairs; what feeds their bias is left out.
+
+        Raises:
+            InputError: the sheet does not say.
+        """
+        factors = (
+            Factor("channels", float(channels)),
+            Factor("supply voltage", stated(self.supply_voltage, "pair", "supply_voltage"), "volt"),
+            Factor("tail current", self.tail_current, "ampere"),
+        )
+        return (Load("differential pairs", factors),)
 
     def at_temperature(self, room: float) -> DifferentialPair:
         """These pairs in a room of another temperature, K; the junction is warmer by as much as the room.

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from aocsim.asbuilt import AsBuilt
 from aocsim.components.roles import Known
 from aocsim.constants import BOLTZMANN, ELEMENTARY_CHARGE
+from aocsim.power import UNKNOWN, Load, each
 from aocsim.spec import EntrySpec
 
 Array = NDArray[np.float64]
@@ -38,6 +39,7 @@ ENTRIES = {
     "noise_temperature": EntrySpec("kelvin"),
     "amplifier_bandwidth": EntrySpec("hertz"),
     "bias_light_rejection": EntrySpec("dimensionless", per=("machine", "arm", "channel_arm")),
+    "supply_power": EntrySpec("watt", optional=True),
 }
 
 
@@ -70,6 +72,7 @@ class Photodetector:
         noise_temperature: K, of the feedback resistor.
         amplifier_bandwidth: f_T, Hz.
         bias_light_rejection: (2, n), part of the bias light's current that the clamp removes before each solve.
+        supply_power: W for each amplifier. The diode's bias voltage times its photocurrent, some uW, is left out.
     """
 
     responsivity: float
@@ -82,6 +85,7 @@ class Photodetector:
     noise_temperature: float
     amplifier_bandwidth: float
     bias_light_rejection: Array
+    supply_power: float = UNKNOWN
 
     @classmethod
     def build(cls, part: AsBuilt) -> Photodetector:
@@ -97,7 +101,17 @@ class Photodetector:
             noise_temperature=part.scalar("noise_temperature"),
             amplifier_bandwidth=part.scalar("amplifier_bandwidth"),
             bias_light_rejection=part.array("bias_light_rejection", "channel_arm"),
+            supply_power=part.optional("supply_power"),
         )
+
+    def power(self, channels: int) -> tuple[Load, ...]:
+        """What the transimpedance amplifiers of both arms take from the supply.
+
+        Raises:
+            InputError: the sheet does not say.
+        """
+        what = "transimpedance amplifiers"
+        return (each(what, 2 * channels, "amplifiers", self.supply_power, "detector", "supply_power"),)
 
     def as_known(self, known: Known) -> Photodetector:
         """As far as it is known: the outputs' efficiency."""

@@ -15,12 +15,14 @@ from typing import Any
 
 from aocsim.asbuilt import AsBuilt
 from aocsim.components import (
+    controller,
     dac,
     digitiser,
     gains,
     gains_measured,
     microled,
     microled_measured,
+    module,
     node,
     node_measured,
     optics,
@@ -29,9 +31,12 @@ from aocsim.components import (
     pair_measured,
     photodetector,
     poles,
+    processor,
+    published,
     sample_and_hold,
     slm,
     slm_measured,
+    switch,
 )
 from aocsim.errors import InputError, unknown_name
 from aocsim.spec import EntrySpec
@@ -75,6 +80,15 @@ OWN: Mapping[str, PartLaw] = {
 }
 """This package's laws by name; the roles of a machine are those that they fill, in this order."""
 
+EQUIPMENT: Mapping[str, PartLaw] = {
+    "controller": PartLaw("controller", controller.ENTRIES, controller.Controller.build),
+    "switch": PartLaw("switch", switch.ENTRIES, switch.Switch.build),
+    "processor": PartLaw("reference", processor.ENTRIES, processor.Processor.build),
+    "published": PartLaw("published", published.ENTRIES, published.Published.build),
+    "module": PartLaw("module", module.ENTRIES, module.ProjectedModule.build),
+}
+"""Laws of what stands beside a machine, and counts where energies are counted; no machine's sheet names it."""
+
 
 @cache
 def part_laws() -> Mapping[str, PartLaw]:
@@ -95,15 +109,15 @@ def part_laws() -> Mapping[str, PartLaw]:
             raise InputError("must be a PartLaw", file=origin, got=type(law).__name__)
         if law.role not in known:
             raise unknown_name("role", law.role, known, file=origin, key="role")
-        if point.name in found:
+        if point.name in found or point.name in EQUIPMENT:
             raise InputError("a law of this name exists already", file=origin, got=point.name)
         found[point.name] = law
     return found
 
 
 def laws() -> Mapping[str, Mapping[str, EntrySpec]]:
-    """Law -> the entries of its sheets."""
-    return {name: law.entries for name, law in part_laws().items()}
+    """Law -> the entries of its sheets, equipment included."""
+    return {name: law.entries for name, law in (*part_laws().items(), *EQUIPMENT.items())}
 
 
 def roles() -> Mapping[str, tuple[str, ...]]:
@@ -115,5 +129,5 @@ def roles() -> Mapping[str, tuple[str, ...]]:
 
 
 def build(part: AsBuilt) -> Any:
-    """The part of one machine, drawn by the law of its sheet."""
-    return part_laws()[part.spec.law].build(part)
+    """The part of one machine, or of its equipment, drawn by the law of its sheet."""
+    return {**part_laws(), **EQUIPMENT}[part.spec.law].build(part)

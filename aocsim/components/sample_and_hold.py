@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from aocsim.asbuilt import AsBuilt
 from aocsim.constants import BOLTZMANN
+from aocsim.power import UNKNOWN, Load, each
 from aocsim.spec import EntrySpec
 
 Array = NDArray[np.float64]
@@ -36,6 +37,7 @@ ENTRIES = {
     "pedestal": EntrySpec("volt", per=("machine", "channel")),
     "capacitance": EntrySpec("farad"),
     "temperature": EntrySpec("kelvin"),
+    "supply_power": EntrySpec("watt", optional=True),
 }
 
 
@@ -50,6 +52,7 @@ class SampleAndHold:
         pedestal: V_ped, (n,) V, left by the switch when it opens.
         capacitance: C, F, of the hold capacitor; inf for a noiseless cell.
         temperature: T_K, K, of the switch.
+        supply_power: W for each channel, tracking or holding.
     """
 
     acquisition_time: float
@@ -58,6 +61,7 @@ class SampleAndHold:
     pedestal: Array
     capacitance: float
     temperature: float
+    supply_power: float = UNKNOWN
 
     @classmethod
     def build(cls, part: AsBuilt) -> SampleAndHold:
@@ -69,7 +73,16 @@ class SampleAndHold:
             pedestal=part.array("pedestal", "channel"),
             capacitance=part.scalar("capacitance"),
             temperature=part.scalar("temperature"),
+            supply_power=part.optional("supply_power"),
         )
+
+    def power(self, channels: int) -> tuple[Load, ...]:
+        """What the memory cells of all channels take from the supply while they track or hold.
+
+        Raises:
+            InputError: the sheet does not say.
+        """
+        return (each("memory cells", channels, "channels", self.supply_power, "memory", "supply_power"),)
 
     @property
     def noise(self) -> float:

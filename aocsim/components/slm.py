@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from aocsim.asbuilt import AsBuilt, aperture
 from aocsim.components.roles import Known
 from aocsim.errors import InputError
+from aocsim.power import UNKNOWN, Factor, Load, each, stated
 from aocsim.spec import EntrySpec
 
 Array = NDArray[np.float64]
@@ -50,6 +51,10 @@ ENTRIES = {
     "flicker_lines": EntrySpec("dimensionless", shape=0),
     "frame_time": EntrySpec("second"),
     "settling_time": EntrySpec("second"),
+    "panel_power": EntrySpec("watt", optional=True),
+    "refresh_energy": EntrySpec("joule", optional=True),
+    "pixels": EntrySpec("dimensionless", optional=True),
+    "pixels_per_weight": EntrySpec("dimensionless", optional=True),
 }
 
 
@@ -71,6 +76,10 @@ class Slm:
             they sum to less than 1.
         frame_time: s, the inverse of the frame rate.
         settling_time: s, from a new frame until the liquid crystal has answered and its weights stand.
+        panel_power: W for each panel, as long as it shows weights.
+        refresh_energy: J for each pixel of a new frame.
+        pixels: of a panel.
+        pixels_per_weight: that show one weight.
     """
 
     transmission: Array
@@ -84,6 +93,10 @@ class Slm:
     flicker_lines: Array
     frame_time: float
     settling_time: float
+    panel_power: float = UNKNOWN
+    refresh_energy: float = UNKNOWN
+    pixels: float = UNKNOWN
+    pixels_per_weight: float = UNKNOWN
 
     @classmethod
     def build(cls, part: AsBuilt) -> Slm:
@@ -109,7 +122,36 @@ class Slm:
             flicker_lines=flicker_lines(part),
             frame_time=part.scalar("frame_time"),
             settling_time=part.scalar("settling_time"),
+            panel_power=part.optional("panel_power"),
+            refresh_energy=part.optional("refresh_energy"),
+            pixels=part.optional("pixels"),
+            pixels_per_weight=part.optional("pixels_per_weight"),
         )
+
+    def power(self, channels: int) -> tuple[Load, ...]:
+        """What both panels take from the supply as long as they show weights, and the energy of a new frame.
+
+        All pixels of a panel are driven, whatever share of them the weights need: `channels` is without effect.
+
+        Raises:
+            InputError: the sheet does not say.
+        """
+        refresh = stated(self.refresh_energy, "slm", "refresh_energy")
+        pixels = stated(self.pixels, "slm", "pixels")
+        factors = (
+            Factor("panels", 2.0),
+            Factor("pixels", pixels),
+            Factor("refresh energy", refresh, "joule"),
+        )
+        return (
+            each("panels", 2, "panels", self.panel_power, "slm", "panel_power"),
+            Load("new frame", factors, "joule"),
+        )
+
+    @property
+    def most_weights(self) -> float:
+        """Weights that one panel can show; nan where the sheet does not say."""
+        return self.pixels / self.pixels_per_weight
 
     @property
     def levels(self) -> int:

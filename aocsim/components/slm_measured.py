@@ -6,10 +6,19 @@ This is the residual law of a linearised panel as the public digital twin of the
 (github.com/microsoft/aoc, parameters of April 2025) states it; it holds the column profile of the optics, and c_j,
 the darkness, is the light that a pixel passes at zero weight.
 
-Flicker: a wobble sigma_G p(t) of the retardance moves the linearised weight by sigma_G sqrt(w (1 - w)) p(t)
-(`aocsim.components.slm`, equation 2, at s = 1), and the transmission by
+No parabola follows a panel whose retardance at full drive is not the pi that its look-up table was made for: past pi
+the light falls again. Where that has been measured, as s pi for each column, the parabolas are those of what the panel
+makes of w (`aocsim.components.slm`, equation 1),
 
-.. math:: \delta\eta(t) = (2 a_j w + b_j)\,\sigma_G\sqrt{w(1-w)}\;p(t)                                    (2)
+.. math:: w' = \frac{\sin^2(s\,\theta)}{\sin^2(s\,\pi/2)}, \qquad \theta = \arcsin\sqrt{w}                         (2)
+
+and s = 1 leaves w as it is.
+
+Flicker: a wobble sigma_G p(t) of the retardance 2 s theta moves the transmission by
+
+.. math:: \delta\eta(t) = (2 a_j w' + b_j)\,\frac{\sin(2 s\,\theta)}{2 \sin^2(s\,\pi/2)}\,\sigma_G\,p(t)             (3)
+
+which is (2 a_j w + b_j) sigma_G sqrt(w (1 - w)) p(t) at s = 1.
 """
 
 from __future__ import annotations
@@ -51,6 +60,27 @@ def both_arms(part: AsBuilt, entry: str) -> Array:
     return np.stack([part.profile(f"{entry}_{arm}") for arm in ("plus", "minus")])
 
 
+def share_of(weight: Array, retardance: Array | float) -> Array:
+    """w' of equation (2), shape of both together.
+
+    Args:
+        weight: w in [0, 1].
+        retardance: s, more than 0 and less than 2; where all are 1, `weight` itself is returned.
+    """
+    if np.all(np.equal(retardance, 1)):
+        return weight
+    theta = np.arcsin(np.sqrt(weight))
+    return np.asarray((np.sin(retardance * theta) / np.sin(retardance * np.pi / 2)) ** 2)
+
+
+def share_by_retardance(weight: Array, retardance: Array | float) -> Array:
+    """dw'/ds of equation (2); arguments and shape as of `share_of`."""
+    theta, full = np.arcsin(np.sqrt(weight)), retardance * np.pi / 2
+    ratio = np.sin(retardance * theta) / np.sin(full)
+    slope = theta * np.cos(retardance * theta) - np.pi / 2 * ratio * np.cos(full)
+    return np.asarray(2 * ratio * slope / np.sin(full))
+
+
 @dataclass(frozen=True, eq=False)
 class MeasuredSlm:
     """As built: one panel for each arm.
@@ -66,6 +96,7 @@ class MeasuredSlm:
         flicker_lines: (k,), as in `aocsim.components.slm.Slm`.
         frame_time: s, the inverse of the frame rate.
         settling_time: s, from a new frame until its weights stand.
+        retardance: s of equation (2), at full drive over pi, (2, n) or the same for all.
     """
 
     quadratic: Array
@@ -78,6 +109,7 @@ class MeasuredSlm:
     flicker_lines: Array
     frame_time: float
     settling_time: float
+    retardance: Array | float = 1.0
 
     @classmethod
     def build(cls, part: AsBuilt) -> MeasuredSlm:
@@ -117,20 +149,44 @@ class MeasuredSlm:
     def response(self, weight: Array) -> Array:
         """Transmission of equation (1) for commanded weights in [0, 1], (2, n, n) as [arm, output j, input i]."""
         a, b, c = (law[:, :, None] for law in (self.quadratic, self.linear, self.darkness))
-        return np.asarray((a * weight + b) * weight + c)
+        share = share_of(weight, self._by_pixel)
+        return np.asarray((a * share + b) * share + c)
+
+    @property
+    def _by_pixel(self) -> Array:
+        """s as [arm, output, 1]."""
+        return np.broadcast_to(self.retardance, self.linear.shape)[:, :, None]
 
     def top(self) -> Array:
-        """Largest commanded weight that is still on the rising side, (2, n): the parabola's vertex or full drive."""
+        """Largest commanded weight on the rising side, (2, n): the parabola's vertex, retardance pi or full drive."""
+        return self._weight_of(self._highest()[:, :, None])[:, :, 0]
+
+    def _highest(self) -> Array:
+        """Largest w' on the rising side, (2, n)."""
         falling = np.minimum(self.quadratic, 0.0)
         with np.errstate(over="ignore"):  # of a curvature next to nothing it is as far away as of none
             vertex = np.divide(
                 self.linear, -2 * falling, out=np.full_like(self.linear, np.inf), where=falling < 0
             )
-        return np.asarray(np.minimum(vertex, 1.0))
+        return np.asarray(np.minimum(vertex, self._most[:, :, 0]))
+
+    @property
+    def _most(self) -> Array:
+        """Largest w' that there is, as [arm, output, 1]."""
+        s = self._by_pixel
+        return np.where(s > 1, 1 / np.sin(s * np.pi / 2) ** 2, 1.0)
+
+    def _weight_of(self, share: Array) -> Array:
+        """w of w', (2, n, any), on the side where it rises; w' that a panel does not reach is cut to what it does."""
+        s = self._by_pixel
+        if np.all(s == 1):
+            return np.minimum(share, 1.0)
+        sine = np.sqrt(np.minimum(share, self._most)) * np.sin(s * np.pi / 2)
+        return np.asarray(np.sin(np.arcsin(np.minimum(sine, 1.0)) / s) ** 2)
 
     def column_profile(self) -> Array:
         """Transmission at the top less that in the dark, (2, n): the measured law holds the optics' profile."""
-        top = self.top()
+        top = self._highest()
         return np.asarray((self.quadratic * top + self.linear) * top)
 
     def invert(self, transmission: Array) -> Array:
@@ -139,12 +195,17 @@ class MeasuredSlm:
         wanted = np.maximum(transmission - c, 0.0)
         # the rising root, in the form that keeps its digits where a vanishes
         root = np.sqrt(np.maximum(b**2 + 4 * a * wanted, 0.0))
-        return np.asarray(np.minimum(2 * wanted / (b + root), self.top()[:, :, None]))
+        return self._weight_of(np.minimum(2 * wanted / (b + root), self._highest()[:, :, None]))
 
     def wobble(self, weight: Array) -> Array:
-        """Standard deviation of the transmission from pixel flicker, equation (2), (2, n, n)."""
-        slope = np.abs(2 * self.quadratic[:, :, None] * weight + self.linear[:, :, None])
-        return np.asarray(slope * self.flicker * np.sqrt(weight * (1 - weight)))
+        """Standard deviation of the transmission from pixel flicker, equation (3), (2, n, n)."""
+        s = self._by_pixel
+        share = share_of(weight, s)
+        slope = np.abs(2 * self.quadratic[:, :, None] * share + self.linear[:, :, None])
+        if np.all(s == 1):
+            return np.asarray(slope * self.flicker * np.sqrt(weight * (1 - weight)))
+        theta, full = np.arcsin(np.sqrt(weight)), np.sin(s * np.pi / 2) ** 2
+        return np.asarray(slope * self.flicker * np.abs(np.sin(2 * s * theta)) / (2 * full))
 
     def as_known(self, known: Known) -> MeasuredSlm:
         """As far as it is known: the three coefficients of every column."""

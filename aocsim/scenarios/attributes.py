@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 
 from aocsim.provenance import commit, machine_record, versions
 from aocsim.spec import MachineSpec
+from aocsim.terminal import NOTHING
 
 if TYPE_CHECKING:
     from aocsim.scenarios.load import Study
+
+_UNITS = {
+    "ns": "ns", "us": "us", "ms": "ms", "s": "s", "hz": "Hz", "v": "V", "mv": "mV", "w": "W", "j": "J",
+}  # fmt: skip
 
 
 def attributes_of(
@@ -49,3 +54,12 @@ def attributes_of(
         "summary": json.dumps(finite),
         "wall_seconds": wall_seconds,
     }
+
+
+def unit_of(key: str) -> str:
+    """The unit that a summary's key names, as in settling_us_median or samples_per_s."""
+    words = key.split("_")
+    for before, word in zip(["", *words], words, strict=False):
+        if word in _UNITS:
+            return f"1/{_UNITS[word]}" if before == "per" else _UNITS[word]
+    return NOTHING

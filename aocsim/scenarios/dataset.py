@@ -63,6 +63,7 @@ def notes_of(setup: Setup, run: Run, comparison: Comparison) -> list[str]:
             f"the compiler knows the parts to {settings.knowledge * 100:.3g} %, drawn at random: a stand-in for a "
             "calibration"
         )
+    out += setup.known_by_another
     if not setup.scenario.record.diagnosis:
         out.append(
             "fixed points of the loop, their stability and settling times have not been looked at (record.diagnosis)"
@@ -86,7 +87,7 @@ def _missed(run: Run, left: float) -> list[str]:
         run: with its trims.
         left: V, median over the used channels, as seen from inside.
     """
-    costs = [cost for cost in (*run.trims.costs, *run.tended.costs) if cost.name == "offset"]
+    costs = [cost for cost in (*run.trims.costs, *run.tended.costs) if cost.name.startswith("offset")]
     missed = [cost for cost in costs if not cost.reached]
     if not missed and left <= OFFSET_TARGET:
         return []
@@ -159,6 +160,8 @@ def _step_name(setup: Setup) -> str:
     """What an entry of the axis `step` is."""
     if setup.stepping.solves == setup.stepping.steps:
         return "diffusion step"
+    if setup.opened is not None:
+        return "solve of the loop: explicit and implicit half of each diffusion step in turn"
     return "solve of the loop: predictor and corrector of each diffusion step in turn"
 
 
@@ -171,7 +174,7 @@ def _run_variables(setup: Setup, run: Run, comparison: Comparison) -> Variables:
             ("sample", "step"),
             np.transpose(run.settling),
             "s",
-            "noiseless settling to 1 % of the distance to the fixed point",
+            "noiseless settling to 1 % of the fixed point's distance from rest",
         ),
     }
     return {
@@ -230,6 +233,7 @@ def _run_variables(setup: Setup, run: Run, comparison: Comparison) -> Variables:
 def _program_variables(setup: Setup, run: Run) -> Variables:
     program = setup.compiled.program
     return {
+        **_opened_variables(setup, run),
         "weight": (
             ("arm", "channel", "input_channel"),
             program.weight,
@@ -263,6 +267,34 @@ def _program_variables(setup: Setup, run: Run) -> Variables:
         ),
         "offset_left": (("channel",), run.offset_left, "V", "what reaches the node at rest after the trims"),
         "alpha_left": (("channel",), run.alpha_left, "1", "alpha that arrives less the one wanted"),
+    }
+
+
+def _opened_variables(setup: Setup, run: Run) -> Variables:
+    """The program of an explicit half that is a solve of its own."""
+    if setup.opened is None or run.trims.opened is None:
+        return {}
+    program = setup.opened.program
+    return {
+        "weight_opened": (
+            ("arm", "channel", "input_channel"),
+            program.weight,
+            "1",
+            "commanded modulator weight of the explicit half's program",
+        ),
+        "alpha_opened": (
+            ("channel",),
+            program.alpha,
+            "1",
+            "relaxation that the explicit half's program wants",
+        ),
+        "alpha_setting_opened": (("channel",), run.trims.opened.alpha, "1", "relaxation that is set for it"),
+        "bias_opened": (
+            ("sample", "channel"),
+            run.tended.bias_opened,
+            "V",
+            "offset trim of the explicit half's drive, the latest before the sample",
+        ),
     }
 
 

@@ -59,7 +59,8 @@ def ideal_states(stepping: Stepping, x0: Array) -> Array:
     for k in range(stepping.solves):
         x, t = stepping.ask(points)
         try:
-            found = fixed_points(stepping.operator, x, t)[:, stepping.result]
+            operator = stepping.operator_of(k)
+            found = fixed_points(operator, x, t)[:, operator.result]
         except PhysicsError as error:
             raise PhysicsError(f"{stepping.method}, solve {k + 1} of {stepping.solves}: {error}") from error
         points.append(stepping.accept(points, found))

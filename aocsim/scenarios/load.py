@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aocsim.errors import InputError, unknown_name, validate
 from aocsim.library import Library, read_toml
-from aocsim.scenarios.calibration_schema import Calibration
-from aocsim.scenarios.distributions_schema import Distributions
-from aocsim.scenarios.models_schema import ModelsOnMachine
+from aocsim.scenarios.find import find_named
+from aocsim.scenarios.kinds import ONE_RUN, OneRun
+from aocsim.scenarios.overrides import assign
 from aocsim.scenarios.schema import Scenario
-from aocsim.scenarios.studies.schema import STUDIES
-from aocsim.spec import flat_choice
+from aocsim.scenarios.whatif.schema import WHAT_IF, WhatIf
 
-Study = Scenario | Calibration | ModelsOnMachine
+Study = OneRun | WhatIf
 """A scenario of any kind."""
 
-KINDS: Mapping[str, type[Study]] = {
-    "sample": Scenario,
-    "calibration": Calibration,
-    "distributions": Distributions,
-    **STUDIES,
-}
-_KEY = re.compile(r"[\w-]+(\.[\w-]+)*")
+KINDS: Mapping[str, type[Study]] = {**ONE_RUN, **WHAT_IF}
 
 
 def study_of(text: str) -> Study:
@@ -65,10 +55,14 @@ def load_scenario(name: str | Path, library: Library, overrides: Mapping[str, ob
     data, _, _ = read_toml(path)
     changes = overrides or {}
     try:
-        for key, value in changes.items():
-            _assign(data, key, value)
         data.setdefault("name", path.stem)
-        scenario: Study = validate(_of_kind(data.get("kind", "sample")), data)
+        model = _of_kind(data.get("kind", "sample"))
+        if issubclass(model, WhatIf):
+            _bring_base(data, library)
+        for key, value in changes.items():
+            inside = issubclass(model, WhatIf) and key.partition(".")[0] not in model.model_fields
+            assign(data["base"] if inside else data, key, value)
+        scenario: Study = validate(model, data)
         if scenario.name != path.stem:
             raise InputError("must be the name of the file", key="name", got=scenario.name, allowed=path.stem)
         find_named(scenario, library)
@@ -79,6 +73,61 @@ def load_scenario(name: str | Path, library: Library, overrides: Mapping[str, ob
         changed = any(place.startswith(f"{key}.") or f"{key}.".startswith(place) for key in changes)
         raise error.located(file="override" if changed else path) from None
     return scenario
+
+
+TOLD = {
+    "sweep": "Sweep",
+    "montecarlo": "Many machines",
+    "budget": "Error budget",
+    "sensitivity": "Sensitivity",
+}
+
+
+def what_if(kind: str, of: str | Path, library: Library, settings: Mapping[str, object]) -> WhatIf:
+    """A what-if study of a scenario, without a file of its own.
+
+    Args:
+        kind: of the study.
+        of: name of the scenario that is varied, or a path that ends in .toml.
+        library: where it is found.
+        settings: of the study, as its file would have them; "set" holds changes to the scenario by dotted key.
+
+    Raises:
+        InputError: as `load_scenario`.
+    """
+    if kind not in WHAT_IF:
+        raise unknown_name("kind of what-if study", kind, WHAT_IF, key="kind")
+    data: dict[str, Any] = {"schema": 1, "kind": kind, "scenario": str(of), **settings}
+    _bring_base(data, library)
+    name = f"{kind}_{data['base']['name']}"
+    data |= {
+        "name": name,
+        "describes": f"{TOLD[kind]} of {data['base']['name']}",
+    }
+    scenario = validate(WHAT_IF[kind], data)
+    find_named(scenario, library)
+    return scenario
+
+
+def _bring_base(data: dict[str, Any], library: Library) -> None:
+    """Put the scenario that is varied in the place of its name.
+
+    Raises:
+        InputError: none is named, there is no such scenario, or it is a what-if study itself.
+    """
+    name, changes = data.pop("scenario", None), data.pop("set", {})
+    if not isinstance(name, str):
+        raise InputError("names no scenario to vary", key="scenario", got=name)
+    path = library.scenario_path(name)
+    base, _, _ = read_toml(path)
+    if base.get("kind") in WHAT_IF:
+        raise InputError("is a what-if study itself", key="scenario", got=name, allowed=sorted(ONE_RUN))
+    base.setdefault("name", path.stem)
+    if not isinstance(changes, Mapping):
+        raise InputError("must be a table", key="set", got=changes)
+    for key, value in changes.items():
+        assign(base, key, value)
+    data["base"] = base
 
 
 def load_sample(
@@ -95,76 +144,3 @@ def load_sample(
             "no scenario of this kind", file=str(name), key="kind", got=scenario.kind, allowed="sample"
         )
     return scenario
-
-
-def find_named(scenario: Study, library: Library) -> None:
-    """Refuse a scenario whose machine, parts or model do not exist or do not fit.
-
-    Raises:
-        InputError: with the key where the name stands.
-    """
-    key = "machine"
-    try:
-        library.machine(scenario.machine, scenario.parts)
-        key = "model" if isinstance(scenario, Scenario) else "models"
-        for model in scenario.models:
-            library.model_path(model)
-    except InputError as error:
-        raise (error.located(key=key) if error.file is None else error) from None
-
-
-def _assign(data: dict[str, Any], key: str, value: object) -> None:
-    """Set a dotted key in nested tables."""
-    *tables, last = _split(key)
-    place = data
-    if tables[:1] == ["parts"] and len(tables) > 1 and isinstance(place.get("parts", {}), dict):
-        # An entry has several forms; flattened, "contrast" and "contrast.spread" stand side by side.
-        roles = place.setdefault("parts", {})
-        role, *rest = [*tables[1:], last]
-        flat: dict[str, object] = dict(flat_choice(roles.get(role, {}), f"parts.{role}"))
-        flat[".".join(rest)] = value
-        roles[role] = flat
-        return
-    for step in tables:
-        place = place.setdefault(step, {})
-        if not isinstance(place, dict):
-            raise InputError(f"cannot be set, {step!r} is not a table", file="override", key=key)
-    place[last] = value
-
-
-def _split(key: str) -> list[str]:
-    if not _KEY.fullmatch(key):
-        raise InputError("is not a dotted key, such as diffusion.steps", file="override", got=key)
-    return key.split(".")
-
-
-def parse_assignment(text: str) -> tuple[str, object]:
-    """Key and value of a command-line assignment KEY=VALUE.
-
-    VALUE is read as a TOML value where it is one, else taken as text. A number for a part's entry becomes
-    text, since sheets hold quantities as text; so does a date.
-
-    >>> parse_assignment("diffusion.steps=8"), parse_assignment("parts.slm.contrast=300")
-    (('diffusion.steps', 8), ('parts.slm.contrast', '300'))
-
-    Raises:
-        InputError: no "=", or a malformed key.
-    """
-    key, equals, raw = (part.strip() for part in text.partition("="))
-    if not equals:
-        raise InputError("an assignment must read KEY=VALUE", got=text)
-    _split(key)
-    try:
-        parsed = tomllib.loads(f"value = {raw}")
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return key, raw
-    value = parsed["value"]
-    if len(parsed) != 1 or isinstance(value, (datetime.date, datetime.time)):
-        return key, raw
-    return key, _number_as_text(value, raw) if key.startswith("parts.") else value
-
-
-def _number_as_text(value: object, raw: str) -> object:
-    if isinstance(value, list):
-        return [_number_as_text(item, repr(item)) for item in value]
-    return raw if isinstance(value, (int, float)) and not isinstance(value, bool) else value

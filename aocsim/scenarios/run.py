@@ -6,12 +6,12 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aocsim.errors import InputError
 from aocsim.interrupts import raise_if_interrupted
@@ -20,11 +20,16 @@ from aocsim.scenarios.calibration_schema import Calibration
 from aocsim.scenarios.distributions_schema import Distributions
 from aocsim.scenarios.load import Study, load_scenario
 from aocsim.scenarios.models_schema import ModelsOnMachine
+from aocsim.scenarios.roadmap.modules_schema import RoadmapModules
+from aocsim.scenarios.roadmap.schema import WithEquipment
 from aocsim.scenarios.schema import Scenario
+from aocsim.scenarios.whatif.schema import WhatIf
 
 if TYPE_CHECKING:
     import xarray
 
+    from aocsim.scenarios.whatif.engine import Spread
+    from aocsim.scenarios.whatif.points import Point
     from aocsim.spec import MachineSpec
 
 RESULT, SUMMARY = "result.nc", "summary.json"
@@ -75,8 +80,24 @@ def run_scenario(
     return run_loaded(load_scenario(name, source, overrides), source, out, progress).data
 
 
-def run_loaded(scenario: Study, source: Library, out: Path | None, progress: bool = False) -> Outcome:
-    """`run_scenario` for a scenario that has been read."""
+def run_loaded(
+    scenario: Study,
+    source: Library,
+    out: Path | None,
+    progress: bool = False,
+    spread: Spread | None = None,
+    points: Sequence[Point] | None = None,
+) -> Outcome:
+    """`run_scenario` for a scenario that has been read.
+
+    Args:
+        scenario: of any kind.
+        source: of sheets, models and scenarios.
+        out: folder; None writes nothing.
+        progress: show a progress bar on stderr.
+        spread: where the points of a what-if study are run; None takes processes of this computer.
+        points: of a what-if study, where they have been laid out already.
+    """
     from aocsim.folders import all_or_nothing, output_folder
     from aocsim.record import files_of
     from aocsim.scenarios.dataset import SPOOLED
@@ -84,7 +105,7 @@ def run_loaded(scenario: Study, source: Library, out: Path | None, progress: boo
     from aocsim.spool import read_from
 
     if out is None:
-        return _compute(scenario, source, progress, lambda: None, None)
+        return _compute(scenario, source, progress, lambda: None, None, spread, points)
     with output_folder(out), ExitStack() as ending:
         for name in (RESULT, SUMMARY):
             if (out / name).is_dir():
@@ -99,7 +120,7 @@ def run_loaded(scenario: Study, source: Library, out: Path | None, progress: boo
             # where results are large, already while they are computed
             return ending.enter_context(all_or_nothing(out, superseded=lambda: files_of(out / RESULT)))
 
-        outcome = _compute(scenario, source, progress, scratch, out)
+        outcome = _compute(scenario, source, progress, scratch, out, spread, points)
         raise_if_interrupted()
         _write(outcome, scratch())
         spooled = (scratch() / SPOOL).exists()
@@ -112,27 +133,36 @@ def run_loaded(scenario: Study, source: Library, out: Path | None, progress: boo
 
 
 def _compute(
-    scenario: Study, source: Library, progress: bool, scratch: Callable[[], Path | None], out: Path | None
+    scenario: Study,
+    source: Library,
+    progress: bool,
+    scratch: Callable[[], Path | None],
+    out: Path | None,
+    spread: Spread | None = None,
+    points: Sequence[Point] | None = None,
 ) -> Outcome:
 
     from aocsim.parallel import one_blas_thread
     from aocsim.provenance import input_files
 
+    if isinstance(scenario, WhatIf):
+        return _of_many(scenario, source, progress, out, spread, points)
     with one_blas_thread():
-        inputs = input_files(
-            source.machine(scenario.machine, scenario.parts), scenario.models, source, scenario.named
-        )
+        first = source.machine(scenario.machine, scenario.parts)
+        inputs = input_files(first, scenario.models, source, scenario.named, scenario.sheets)
         if isinstance(scenario, Scenario):
             spec, data, beside = _sampled(scenario, source, progress, scratch)
         elif isinstance(scenario, Distributions):
             spec, data, beside = _over_distributions(scenario, source, progress)
+        elif isinstance(scenario, WithEquipment | RoadmapModules):
+            spec, data, beside = _mapped(scenario, source, progress)
         elif isinstance(scenario, ModelsOnMachine):
             spec, data, beside = _studied(scenario, source, progress)
         else:
             spec, data, beside = _calibrated(
                 scenario, source, progress, None if out is None else out / EXPERIMENTS
             )
-        if input_files(spec, scenario.models, source, scenario.named) != inputs:
+        if input_files(spec, scenario.models, source, scenario.named, scenario.sheets) != inputs:
             raise InputError(
                 "sheets, model or other files have changed while they were read: start the run again"
             )
@@ -189,6 +219,58 @@ def _studied(
     with tqdm(total=solves_of(scenario, source), unit="solve", disable=not progress, leave=False) as bar:
         spec, data = execute(scenario, source, bar.update)
     return spec, data, lambda folder: write_study(data, folder)
+
+
+def _mapped(
+    scenario: WithEquipment | RoadmapModules, source: Library, progress: bool
+) -> tuple[MachineSpec, xarray.Dataset, Beside]:
+    from tqdm import tqdm
+
+    from aocsim.scenarios.roadmap.execute import execute, work_of, write_pictures
+
+    count, unit = work_of(scenario)
+    with tqdm(total=count, unit=unit, disable=not progress, leave=False) as bar:
+        spec, data = execute(scenario, source, bar.update)
+    return spec, data, lambda folder: write_pictures(data, folder)
+
+
+def _of_many(
+    scenario: WhatIf,
+    source: Library,
+    progress: bool,
+    out: Path | None,
+    spread: Spread | None,
+    points: Sequence[Point] | None,
+) -> Outcome:
+    from tqdm import tqdm
+
+    from aocsim.scenarios.whatif.execute import execute, lay_out
+    from aocsim.scenarios.whatif.plots import write_what_if
+    from aocsim.scenarios.whatif.points import inputs_of
+
+    points = lay_out(scenario, source) if points is None else points
+    inputs = inputs_of(points, source)
+    count = len({one.digest for one in points})
+    with tqdm(total=count, unit="point", disable=not progress, leave=False) as bar:
+        data = execute(scenario, points, source, out, _Shown(bar), spread)
+    data.attrs["run_id"] = secrets.token_hex(16)
+    data.attrs["model_record"] = _model_record(inputs)
+    return Outcome(data, inputs, lambda folder: write_what_if(data, folder))
+
+
+class _Shown:
+    """Moves a bar of progress; what was finished before says nothing of the rate, and of the time that is left."""
+
+    def __init__(self, bar: Any) -> None:
+        self.bar, self.begun = bar, False
+
+    def __call__(self, points: int) -> None:
+        if self.begun:
+            self.bar.update(points)
+            return
+        self.begun = True
+        self.bar.initial = self.bar.n = self.bar.last_print_n = points
+        self.bar.refresh()
 
 
 def _calibrated(

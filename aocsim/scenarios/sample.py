@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from aocsim.library import Library
 from aocsim.live import LONGEST, Live
 from aocsim.machine import Machine
 from aocsim.memory import AnalogMemory
+from aocsim.program import Program
 from aocsim.provenance import KNOWLEDGE, named_path
 from aocsim.scenarios.budget import check_memory, result_bytes
 from aocsim.scenarios.ideal import fixed_points
@@ -65,9 +67,10 @@ class Setup:
         trim_machine: the same in the room where it was trimmed.
         network: the trained model.
         stepping: the diffusion's method and steps, with the operator of every solve.
-        compiled: the program and its errors.
+        compiled: the program and its errors; where there are two programs, the implicit one's.
         schedule: of one sample.
         sheet: the calibration that the machine is known by, if it is.
+        opened: where Crank-Nicolson's explicit half is a solve of its own, its program on the same channels.
     """
 
     scenario: Scenario
@@ -79,11 +82,25 @@ class Setup:
     compiled: Compiled
     schedule: Schedule
     sheet: Sheet | None = None
+    opened: Compiled | None = None
 
     @property
     def operator(self) -> BlockOperator:
-        """What the loop is programmed with."""
+        """What the loop is programmed with; where there are two programs, with the implicit one."""
         return self.stepping.operator
+
+    @property
+    def known_by_another(self) -> list[str]:
+        """A note where the calibration that the machine is known by is of another one; else none."""
+        here = f"{self.scenario.machine}, serial {self.scenario.serial}"
+        known = here if self.sheet is None else self.sheet.attributes.get("machine", here)
+        if known == here:
+            return []
+        return [f"the calibration that the compiler knows is of another machine: {known}, not {here}"]
+
+    def compiled_of(self, solve: int) -> Compiled:
+        """The program that is loaded in a solve, counted from 0."""
+        return self.compiled if self.opened is None or solve % 2 else self.opened
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +156,6 @@ def prepare(scenario: Scenario, library: Library) -> Setup:
     _ = network.rings  # known data, or refused before the first solve
     check_memory(scenario, built, network)
     stepping = Stepping.of(network, diffusion.method, diffusion.steps, diffusion.explicit_half)
-    operator = stepping.operator
     settings, room = scenario.compile, scenario.environment
     volts = settings.volts_per_unit or Machine.build(spec, serial=None).pair.knee
     # parts are known as their sheets have them, at the sheets' own temperature
@@ -148,14 +164,23 @@ def prepare(scenario: Scenario, library: Library) -> Setup:
     if settings.calibration is not None:
         sheet, knowledge = _calibrated(settings.calibration, spec, library)
     known = knowledge_of(built, spec, network.activation, knowledge, volts)
-    compiled = compile_network(
-        operator,
-        known,
-        volts_per_unit=volts,
-        beta=settings.beta,
-        alpha=settings.alpha,
-        alpha_min=settings.alpha_min,
-    )
+
+    def compiled_for(
+        operator: BlockOperator, channels: Literal["chosen", "in_order"] | NDArray[np.intp]
+    ) -> Compiled:
+        return compile_network(
+            operator,
+            known,
+            volts_per_unit=volts,
+            beta=settings.beta,
+            alpha=settings.alpha,
+            alpha_min=settings.alpha_min,
+            channels=channels,
+        )
+
+    compiled, opened = compiled_for(stepping.operator, settings.channels), None
+    if stepping.opened is not None:
+        opened = compiled_for(stepping.opened, compiled.program.channel_of_unit)
     trim_machine = (
         built if room.temperature_at_trim is None else built.at_temperature(room.temperature_at_trim)
     )
@@ -166,9 +191,10 @@ def prepare(scenario: Scenario, library: Library) -> Setup:
         trials=scenario.trials,
         trial_spacing=spacing_of(Live.of(machine, scenario.seed), scenario.timeline.trial_spacing),
         memory=scenario.timeline.memory,
+        reload_weights=opened is not None,
     )
     check_clock(scenario, plan)
-    return Setup(scenario, spec, machine, trim_machine, network, stepping, compiled, plan, sheet)
+    return Setup(scenario, spec, machine, trim_machine, network, stepping, compiled, plan, sheet, opened)
 
 
 def _calibrated(name: str, spec: MachineSpec, library: Library) -> tuple[Sheet, Machine]:
@@ -241,7 +267,8 @@ def solves_of(scenario: Scenario) -> int:
     """Number of solves of trims and run together."""
     steps, electronics = scenario.diffusion.solves, 0
     if scenario.compile.trims == "bench":
-        electronics = 2 * ALPHA_TRIALS * (1 + ALPHA_ROUNDS) + OFFSET_TRIALS * OFFSET_ROUNDS
+        programs = 2 if scenario.diffusion.explicit_half == "opened_ring" else 1
+        electronics = programs * (2 * ALPHA_TRIALS * (1 + ALPHA_ROUNDS) + OFFSET_TRIALS * OFFSET_ROUNDS)
     others = scenario.compile.operating_point_trim * steps
     if scenario.timeline.memory == "sample_and_hold":
         others *= CHAIN_ROUNDS
@@ -267,7 +294,7 @@ def execute(
         PhysicsError: a loop or a network without fixed point, or an unstable loop.
         ResourceError: the disk has no room for large results.
     """
-    scenario, operator, program = setup.scenario, setup.operator, setup.compiled.program
+    scenario, program = setup.scenario, setup.compiled.program
     machine, plan = setup.machine, setup.schedule
     stepping, count, trials = setup.stepping, scenario.samples, scenario.trials
     began = time.perf_counter()
@@ -277,10 +304,17 @@ def execute(
     begun = tended.begun
     trimmed = time.perf_counter()
     live = Live.of(machine, scenario.seed)
-    loaded = replace(program, alpha=machine.gains.set_alpha(trims.alpha))
-    run = Experiment(machine, loaded, live, scenario.seed, "run", settings_of(scenario))
+
+    def ready(program: Program, found: Trims) -> Experiment:
+        loaded = replace(program, alpha=machine.gains.set_alpha(found.alpha))
+        return Experiment(machine, loaded, live, scenario.seed, "run", settings_of(scenario))
+
+    turns = [(program, ready(program, trims), tended.bias)]
+    if setup.opened is not None and trims.opened is not None and tended.bias_opened is not None:
+        first = setup.opened.program
+        turns.insert(0, (first, ready(first, trims.opened), tended.bias_opened))
     d, n = setup.network.layout[0], machine.channels
-    carriers = program.channel_of_unit[stepping.result]
+    carriers = program.channel_of_unit[stepping.operator.result]
     analog = scenario.timeline.memory == "sample_and_hold"
     chains = trials if analog else 1  # an analog memory averages no trials: each one is a chain of its own
     memory = AnalogMemory(
@@ -294,11 +328,14 @@ def execute(
     start = stream(scenario.seed, "start").standard_normal((count, d))
     kept = (min(scenario.record.samples, count), min(scenario.record.trials, trials))
     size = result_bytes(scenario, machine, setup.network)
+    warm = scenario.timeline.start == "previous"
+    left: Array | None = None
     points, found = [start], _Collected(SpoolFolder(scratch(), size) if is_much(size) else None)
     for step in range(stepping.solves):
         x, t = stepping.ask(points)
+        operator, (program, run, bias) = stepping.operator_of(step), turns[step % len(turns)]
         from_host = x if step == 0 or not analog else np.zeros_like(x)
-        drive = tended.bias + program.drive(operator.additive(t, from_host), trims.correction[step])
+        drive = bias + program.drive(operator.additive(t, from_host), trims.correction[step])
         starts = begun[:, None] + np.array(plan.starts[step])
         segment = plan.solve_of(step)
         measured = run.measure(
@@ -307,18 +344,20 @@ def execute(
             step,
             analog=memory.drive(count * chains, n),
             keep=(kept[0] * chains, kept[1]),
-            watch=carriers,
+            watch=program.channel_of_unit[operator.result],
             closed=segment.stop - segment.start,
             diagnose=scenario.record.diagnosis,
             hold=analog,
+            start=left,
             done=progress,
         )
+        left = measured.left if warm else None
         found.ideal.append(fixed_points(operator, x, t))
         read_out = found.add(measured, count, chains, kept[1])
         rest = measured.fixed_point[::chains, program.channel_of_unit]
         low, high = machine.node.linear_low, machine.node.linear_high
         found.saturated.append(np.any((rest < low) | (rest > high), axis=-1))
-        points.append(stepping.accept(points, np.array(program.units(read_out)[:, stepping.result])))
+        points.append(stepping.accept(points, np.array(program.units(read_out)[:, operator.result])))
         if kicks and step in kicks:
             points[-1] = points[-1] + kicks[step]
         if analog and step + 1 < stepping.solves:

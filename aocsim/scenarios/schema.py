@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
@@ -16,7 +15,6 @@ from aocsim.units import QuantityError, format_si, is_percentage, to_si
 
 SI = {"si": True}  # validation context: quantities are already SI numbers, as in a stored scenario
 SHEET = ".nc"  # how the path of a calibration ends
-_KEY = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 
 def quantity(dimension: str, lowest: float, highest: float) -> BeforeValidator:
@@ -106,6 +104,11 @@ class Stored(Table):
         """The whole scenario, defaults included, as one line of JSON that `from_json` reads back."""
         return self.model_dump_json(by_alias=True)
 
+    @property
+    def sheets(self) -> tuple[str, ...]:
+        """Names of the sheets that are read beside those of the machine's parts."""
+        return ()
+
     @classmethod
     def from_json(cls, text: str) -> Self:
         """A scenario that `to_json` has written.
@@ -126,7 +129,8 @@ class Diffusion(Table):
     Attributes:
         steps: of diffusion time.
         method: of `aocsim.diffusion.methods`.
-        explicit_half: of Crank-Nicolson: digital, or from the read-out of the solve before.
+        explicit_half: of Crank-Nicolson: digital, from the read-out of the solve before, or opened_ring, a solve of the
+            ring opened at half the step, by a second program that takes turns with the closed ring's.
     """
 
     steps: int = Field(ge=1, le=4096)
@@ -136,7 +140,12 @@ class Diffusion(Table):
     @property
     def solves(self) -> int:
         """Solves of the loop for one sample."""
-        return self.steps * solves_per_step(self.method)
+        return self.steps * solves_per_step(self.method, self.explicit_half)
+
+    def by(self, method: Method, steps: int | None = None) -> Diffusion:
+        """The same by another method and number of steps; what is said of an explicit half is for Crank-Nicolson's."""
+        half = self.explicit_half if method == "crank_nicolson" else "digital"
+        return Diffusion(steps=steps or self.steps, method=method, explicit_half=half)
 
     @model_validator(mode="after")
     def _has_a_half(self) -> Diffusion:
@@ -159,6 +168,7 @@ class Compile(Table):
             folder.
         alpha: one relaxation for all channels; or chosen, for each channel or globally the least that all can hold.
         alpha_min: least relaxation that is chosen.
+        channels: which channel each unit gets: chosen after light and weights, or the first live ones in order.
         beta: gain of the electronics after the arms' difference, dimensionless.
         volts_per_unit: volts that stand for one network unit; by default the knee of the machine's pairs.
         trims: whether alpha and offsets are trimmed, through the bench's instruments, before use.
@@ -173,6 +183,7 @@ class Compile(Table):
         _word_or_number(("per_channel", "global"), 0.0, 1.0, open_end=True),
     ] = "per_channel"
     alpha_min: float = Field(default=0.8, ge=0.0, lt=1.0)
+    channels: Literal["chosen", "in_order"] = "chosen"
     beta: float = Field(default=27.0, gt=0.0, le=1000.0)
     volts_per_unit: Annotated[float | None, quantity("volt", 1e-3, 100.0)] = None
     trims: Literal["bench", "none"] = "bench"
@@ -211,6 +222,8 @@ class Timeline(Table):
             soon as the digitiser is ready.
         memory: what carries the sample from step to step: the host, which averages trials, or sample-and-hold
             cells, where each trial is a chain of its own.
+        start: what the loop starts a solve from: rest, or (a warm start) the voltages that the last trial of the solve
+            before has left on its nodes, held for all trials of the next.
     """
 
     window_start: Annotated[str | None, BeforeValidator(_window_edge)] = None
@@ -218,6 +231,7 @@ class Timeline(Table):
     samples_per_record: int | None = Field(default=None, ge=2, le=1_000_000)
     trial_spacing: Annotated[float | None, quantity("second", 0.0, 1e6)] = None
     memory: Literal["digital", "sample_and_hold"] = "digital"
+    start: Literal["rest", "previous"] = "rest"
 
     @model_validator(mode="after")
     def _in_order(self) -> Timeline:
@@ -297,26 +311,26 @@ class Record(Table):
     diagnosis: bool = True
 
 
-class Scenario(Stored):
-    """A validated scenario of kind "sample"; all numbers are SI floats.
+class OnMachine(Stored):
+    """What scenarios that run trained models on a machine say in common; all numbers are SI floats.
 
     Attributes:
         name: of the scenario, that of its file.
+        kind: of the scenario.
         machine: name of the machine's sheet.
         serial: decides the mismatch, together with the machine's name.
-        model: name of the trained model.
-        samples: number of diffusion samples.
+        samples: number of diffusion samples, of each model.
         trials, seed: repetitions of each solve, averaged; seed of all live randomness.
+        diffusion, compile, environment, timeline, solve: the tables of these names.
         parts: changes to the machine's parts by role, as in `MachineSpec.with_overrides`.
     """
 
     schema_version: int = Field(alias="schema", ge=1, le=1)
-    kind: Literal["sample"]
+    kind: str
     name: str = Field(min_length=1)
     describes: str = Field(min_length=1)
     machine: str = Field(min_length=1)
     serial: int = Field(ge=0, lt=2**63)
-    model: str = Field(min_length=1)
     samples: int = Field(ge=1, le=100_000)
     trials: int = Field(ge=1, le=1000)
     seed: int = Field(ge=0, lt=2**63)
@@ -326,6 +340,24 @@ class Scenario(Stored):
     environment: Environment = Environment()
     timeline: Timeline = Timeline()
     solve: Solve = Solve()
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Files that are given by their paths, by key."""
+        calibration = self.compile.calibration
+        return {} if calibration is None else {"compile.knowledge": calibration}
+
+
+class Scenario(OnMachine):
+    """A validated scenario of kind "sample".
+
+    Attributes:
+        model: name of the trained model.
+        record: what is kept beside the read-outs.
+    """
+
+    kind: Literal["sample"]
+    model: str = Field(min_length=1)
     record: Record = Record()
 
     @model_validator(mode="after")
@@ -337,15 +369,16 @@ class Scenario(Stored):
                 got=f"sample_and_hold with {self.diffusion.method}",
                 allowed="digital",
             )
+        if self.timeline.start == "previous" and self.diffusion.explicit_half == "opened_ring":
+            raise InputError(
+                "nodes discharge while the other program's weights are loaded",
+                key="timeline.start",
+                got="previous with diffusion.explicit_half = opened_ring",
+                allowed="rest",
+            )
         return self
 
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the trained models that are used."""
         return (self.model,)
-
-    @property
-    def named(self) -> dict[str, str]:
-        """Files that are given by their paths, by key."""
-        calibration = self.compile.calibration
-        return {} if calibration is None else {"compile.knowledge": calibration}

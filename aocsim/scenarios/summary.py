@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from aocsim.compose import compose, trimmed_exactly
 from aocsim.diffusion.data import shape_points
+from aocsim.diffusion.methods import Stepping
 from aocsim.diffusion.network import Network
 from aocsim.diffusion.operator import layerwise_bound, theorem1_dt_max
 from aocsim.errors import PhysicsError
@@ -85,7 +86,7 @@ def compare(setup: Setup, run: Run) -> Comparison:
         if name != "floor"
     }
     summary |= {
-        **_of_steps(program, run, stepping.result),
+        **_of_steps(program, run, stepping),
         **_of_twin(setup, run),
         "rms_shift": rms_distance(run.state[-1], states[-1]),
         "alpha_max": float(program.alpha.max()),
@@ -114,11 +115,11 @@ def _of_diagnosis(setup: Setup, run: Run) -> dict[str, float]:
     return dict(zip(names, figures, strict=True))
 
 
-def _of_steps(program: Program, run: Run, result: slice) -> dict[str, float]:
+def _of_steps(program: Program, run: Run, stepping: Stepping) -> dict[str, float]:
     """How far read-outs are from the digital fixed points, step by step."""
     whole, top, bias = [], [], []
-    for volts, ideal in zip(run.read_out, run.ideal_fixed_point, strict=True):
-        got = program.units(volts)
+    for k, (volts, ideal) in enumerate(zip(run.read_out, run.ideal_fixed_point, strict=True)):
+        got, result = program.units(volts), stepping.result_of(k)
         whole.append(nrmse(got, ideal))
         top.append(nrmse(got[:, result], ideal[:, result]))
         bias.append(np.abs((got - ideal)[:, result].mean(axis=0)).max())
@@ -136,13 +137,10 @@ def _of_twin(setup: Setup, run: Run) -> dict[str, float]:
     """
     if setup.sheet is None:
         return {}
-    nothing = {"nrmse_step_twin_mean": float("nan")}
-    if setup.scenario.timeline.memory == "sample_and_hold":
-        return nothing
     try:
         return {"nrmse_step_twin_mean": float(np.mean(step_errors(setup, run, setup.sheet)))}
     except PhysicsError:
-        return nothing
+        return {"nrmse_step_twin_mean": float("nan")}
 
 
 def _of_trims(setup: Setup, run: Run) -> dict[str, float]:

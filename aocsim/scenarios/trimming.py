@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,16 +53,25 @@ def trim(setup: Setup, progress: Callable[[int], object]) -> tuple[Trims, Instru
         )
     )
     solves = scenario.diffusion.solves
+    opened = None
+    if setup.opened is not None and setup.stepping.opened is not None:
+        opened = Trims.none(setup.opened.program, solves)
+        if scenario.compile.trims == "bench":
+            opened = trim_electronics(bench, setup.opened.program, setup.stepping.opened, solves)
     found = Trims.none(program, solves)
     if scenario.compile.trims == "bench":
         found = trim_electronics(bench, program, setup.operator, solves)
+    if opened is not None:
+        more = tuple(replace(cost, name=f"{cost.name} opened") for cost in opened.costs)
+        found = replace(found, costs=(*more, *found.costs), opened=opened)
     others = scenario.compile.operating_point_trim
     if others:
         if scenario.compile.trims == "none":
             load(bench, program)
         start = stream(scenario.seed, "trim.start").standard_normal((others, setup.network.layout[0]))
         analog = scenario.timeline.memory == "sample_and_hold"
-        found = at_operating_point(bench, program, found, setup.stepping, start, analog=analog)
+        first = None if setup.opened is None else setup.opened.program
+        found = at_operating_point(bench, program, found, setup.stepping, start, analog=analog, opened=first)
     return found, bench
 
 
@@ -74,11 +83,13 @@ class Tended:
         begun: (samples,) s on the bench's clock, when each sample's schedule begins.
         bias: (samples, n) V, of the latest offset trim.
         costs: of the offset trims between samples.
+        bias_opened: (samples, n) V, the same of the program of an explicit half that is a solve of its own.
     """
 
     begun: Array
     bias: Array
     costs: tuple[Cost, ...]
+    bias_opened: Array | None = None
 
 
 def attend(setup: Setup, trims: Trims, bench: Instrument) -> Tended:
@@ -93,30 +104,39 @@ def attend(setup: Setup, trims: Trims, bench: Instrument) -> Tended:
         bench: on which they were made, in the state in which they left it.
     """
     scenario, plan, count = setup.scenario, setup.schedule, setup.scenario.samples
+    opened = trims.opened
+    bias_opened = None if opened is None else np.tile(opened.bias, (count, 1))
     settings, room = scenario.compile, scenario.environment
     interval = settings.offset_trim_interval
     alone = room.hours_since_trim > 0 or rooms_differ(setup)
     if settings.trims == "none" or alone:
         first = bench.clock + SECONDS_PER_HOUR * room.hours_since_trim
         begun = np.asarray(first + np.arange(count) * plan.period, dtype=float)
-        return Tended(begun, np.tile(trims.bias, (count, 1)), ())
+        return Tended(begun, np.tile(trims.bias, (count, 1)), (), bias_opened)
     chunk = max(1, int(interval / plan.period))
     begun, bias, costs, now = np.empty(count), np.empty((count, len(trims.bias))), [], trims.bias
     for first_of in range(0, count, chunk):
-        # the weights are loaded once, with the first sample; later ones skip the load that every schedule begins with
+        # the weights are loaded once, with the first sample; later ones skip the load that every schedule begins with,
+        # unless two programs take turns
         skipped = 0.0
+        here = np.arange(first_of, min(first_of + chunk, count))
         if first_of:
+            if opened is not None and bias_opened is not None and setup.opened is not None:
+                before, operator = bias_opened[first_of - 1], setup.stepping.operator_of(0)
+                again, cost = trim_offsets(bench, setup.opened.program, operator, opened.alpha, before)
+                costs.append(cost)
+                bias_opened[first_of:] = again
             now, cost = trim_offsets(
-                bench, setup.compiled.program, setup.operator, trims.alpha, now, loaded=True
+                bench, setup.compiled.program, setup.operator, trims.alpha, now, loaded=opened is None
             )
             costs.append(cost)
-            skipped = plan.load_time
-        here = np.arange(first_of, min(first_of + chunk, count))
+            skipped = plan.load_time if opened is None else 0.0
         begun[here] = bench.clock - skipped + (here - first_of) * plan.period
         bias[here] = now
         if here[-1] + 1 < count:
-            bench.wait(plan.load_time - skipped + len(here) * plan.period)
-    return Tended(begun, bias, tuple(costs))
+            first_load = 0.0 if opened is not None else plan.load_time - skipped
+            bench.wait(first_load + len(here) * plan.period)
+    return Tended(begun, bias, tuple(costs), bias_opened)
 
 
 def rooms_differ(setup: Setup) -> bool:

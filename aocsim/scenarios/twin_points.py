@@ -31,18 +31,18 @@ def twin_points(setup: Setup, known: Known, start: Array, others: Array) -> Arra
     Raises:
         PhysicsError: a solve without fixed point, ideally or of the twin.
     """
-    stepping, operator, program = setup.stepping, setup.operator, setup.compiled.program
-    points, trimmed = [start], [others]
-    for _ in range(stepping.solves):
+    stepping, points, trimmed = setup.stepping, [start], [others]
+    for solve in range(stepping.solves):
+        operator, program = stepping.operator_of(solve), setup.compiled_of(solve).program
         correction: Array | float = 0.0
         if len(others):
             x, t = stepping.ask(trimmed)
             volts = _rest(known, program, operator, x, t, 0.0)
             error, correction = error_of(program, operator, volts, x, t)
-            corrected = (program.units(volts) - error)[:, stepping.result]
+            corrected = (program.units(volts) - error)[:, operator.result]
             trimmed.append(stepping.accept(trimmed, corrected))
         x, t = stepping.ask(points)
-        found = program.units(_rest(known, program, operator, x, t, correction))[:, stepping.result]
+        found = program.units(_rest(known, program, operator, x, t, correction))[:, operator.result]
         points.append(stepping.accept(points, found))
     return np.array(points[1:])
 
@@ -61,17 +61,20 @@ def step_errors(setup: Setup, run: Run, known: Known) -> Array:
 
     Root mean square over samples and channels that carry a unit, over the prediction's range. The twin is given the
     correction at the operating point; what the other trims have set belongs to the trimmed machine
-    (`aocsim.calibration.predict`).
+    (`aocsim.calibration.predict`). No numbers with an analog memory, whose drive only the machine knows.
 
     Raises:
         PhysicsError: the twin does not come to rest.
     """
-    program, stepping = setup.compiled.program, setup.stepping
+    stepping = setup.stepping
+    if setup.scenario.timeline.memory == "sample_and_hold":
+        return np.full(stepping.solves, np.nan)
     trimmed = setup.scenario.compile.trims == "bench"
     found = []
     for solve, volts in enumerate(run.read_out):
         x, t = stepping.ask([run.start, *run.state[:solve]])
-        drive = program.drive(stepping.operator.additive(t, x), run.trims.correction[solve])
+        operator, program = stepping.operator_of(solve), setup.compiled_of(solve).program
+        drive = program.drive(operator.additive(t, x), run.trims.correction[solve])
         rest = predicted_rest(known, program, drive, trimmed=trimmed, start=volts)
         found.append(float(nrmse(program.units(volts), program.units(rest))))
     return np.array(found)

@@ -3,13 +3,16 @@ r"""Fit the twin's format to a machine: what its static laws come to in the publ
 A machine of measured laws holds the parameters themselves (`aocsim.twin.held`). Any other one is looked at from the
 outside, law by law:
 
-- the pair by least squares of the six-parameter sigmoid to the mean of all channels;
+- the pair by least squares of the six-parameter sigmoid to the mean of all channels; what a channel's own pair has more
+  or less of that goes into the row of its input, since both arms see it;
 - each arm's emitters by a cubic in the pair's swing, in a unit U in which the mean slope is 0.218 /V as measured;
-- the light paths X_ji(w) of all pixels by r_i (a_j w^2 + b_j w + c_j), the best product of rows and columns;
+- the light paths X_ji(w) of all pixels by r_i (a_j w^2 + b_j w + c_j), the best product of rows and columns, with c_j
+  what a dark panel lets through: block matrices leave most pixels dark under all inputs, and a constant that is off by
+  a share of the modulator's curve would add up over them;
 - crosstalk, output efficiency, gain and offsets exactly: the twin's crosstalk follows the output correction, so that a
   neighbour's ratio takes o_j/o_{j+1}, and its darkness acts on s - c, which the offset in beta makes up for.
 
-What the format cannot hold is left out: errors of the alpha path, single pixels, single channels' pairs.
+What the format cannot hold is left out: errors of the alpha path, single pixels, offsets of single channels' pairs.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from aocsim.components.roles import Node
 from aocsim.machine import Machine
 from aocsim.spec import MachineSpec
 from aocsim.twin.build import checked_serial
-from aocsim.twin.format import COLUMN, Measurement, measurement
+from aocsim.twin.format import Measurement, measurement
 from aocsim.twin.held import held_by, holds_its_measurement
 
 Array = NDArray[np.float64]
@@ -79,9 +82,9 @@ def measurement_of(
         return held_by(spec, machine, source), ()
     values: dict[str, Any] = {}
     residuals: list[Residual] = []
-    swing = _pair(machine, values, residuals)
+    swing, pairs = _pair(machine, values, residuals)
     unit = _emitters(machine, swing, values, residuals)
-    _optics(machine, unit, values, residuals)
+    _optics(machine, unit, pairs, values, residuals)
     _node(machine, values, residuals)
     _kept(machine, values)
     return measurement(values, source), tuple(residuals)
@@ -91,8 +94,8 @@ def _residual(law: str, error: Array, unit: str) -> Residual:
     return Residual(law, float(np.sqrt(np.mean(error**2))), float(np.abs(error).max()), unit)
 
 
-def _pair(machine: Machine, values: dict[str, Any], residuals: list[Residual]) -> float:
-    """The pair's six parameters; returns the largest output, V."""
+def _pair(machine: Machine, values: dict[str, Any], residuals: list[Residual]) -> tuple[float, Array]:
+    """The pair's six parameters; returns the largest output, V, and each channel's over the mean one's, (n,)."""
     z = np.linspace(-PAIR_RANGE, PAIR_RANGE, POINTS) * machine.pair.knee
     each = machine.pair.stage().response(np.repeat(z[:, None], machine.channels, axis=1))
     mean, swing = each.mean(axis=1), float(machine.pair.swing.mean())
@@ -115,10 +118,12 @@ def _pair(machine: Machine, values: dict[str, Any], residuals: list[Residual]) -
     residuals.append(
         _residual("pair, mean of the channels", PER_CENT * (law(found.x) - mean) / swing, "% of swing")
     )
-    residuals.append(
-        _residual("pair, channels about their mean", PER_CENT * (each - mean[:, None]) / swing, "% of swing")
-    )
-    return float(np.abs(each).max())
+    # about their values at rest, which the offset trims take off
+    moved, rest = each - each[POINTS // 2], mean - mean[POINTS // 2]
+    gain = rest @ moved / (rest @ rest)
+    left = each - gain * mean[:, None]
+    residuals.append(_residual("pair, channels about their mean", PER_CENT * left / swing, "% of swing"))
+    return float(np.abs(each).max()), gain
 
 
 def _emitters(machine: Machine, swing: float, values: dict[str, Any], residuals: list[Residual]) -> float:
@@ -141,8 +146,10 @@ def _emitters(machine: Machine, swing: float, values: dict[str, Any], residuals:
     return unit
 
 
-def _optics(machine: Machine, unit: float, values: dict[str, Any], residuals: list[Residual]) -> None:
-    """Rows, columns, outputs, neighbours, direct light, gain and offsets."""
+def _optics(
+    machine: Machine, unit: float, pairs: Array, values: dict[str, Any], residuals: list[Residual]
+) -> None:
+    """Rows, the pairs' gains `pairs` (n,) within them, columns, outputs, neighbours, direct light, gain and offsets."""
     n, optics, detector, gains = machine.channels, machine.optics, machine.detector, machine.gains
     # volts at the node for each unit of light on a detector, over scaling and beta/n
     chain = detector.responsivity * detector.feedback_resistance * gains.electrical_gain * n * unit
@@ -157,7 +164,7 @@ def _optics(machine: Machine, unit: float, values: dict[str, Any], residuals: li
             row = paths[-1, arm].T @ column / (column @ column)
         row /= row[row > 0].mean() if (row > 0).any() else 1.0
         each = paths[:, arm] @ row / (row @ row)
-        law = np.polynomial.polynomial.polyfit(WEIGHTS, each, COLUMN - 1)[::-1].T
+        law = parabolas_from_dark(each)
         fitted = np.polynomial.polynomial.polyval(WEIGHTS, law[:, ::-1].T).T
         error = fitted[:, :, None] * row - paths[:, arm]
         residuals.append(
@@ -176,7 +183,7 @@ def _optics(machine: Machine, unit: float, values: dict[str, Any], residuals: li
         lost[k, k + 1] = lost[k + 1, k] = 0.0
         residuals.append(_residual(f"crosstalk past the neighbours, {'+-'[arm]} arm", PER_CENT * lost, "%"))
         direct = chain * np.diagonal(optics.direct_matrix()[arm])
-        values[f"row_profiles.{sign}_row12"] = row.tolist()
+        values[f"row_profiles.{sign}_row12"] = (row * pairs).tolist()
         values[f"column_wise_weights_distortion.{sign}_row12"] = law.tolist()
         values[f"output_correction.{sign}"] = o.tolist()
         values[f"pd_crosstalk.ratio_to_earlier_{sign}_row12"] = earlier.tolist()
@@ -199,6 +206,17 @@ def _optics(machine: Machine, unit: float, values: dict[str, Any], residuals: li
     residuals.append(_residual("alpha path, left out", PER_CENT * (gains.alpha_gain - 1), "%"))
     best = np.argsort(-paths[-1].sum(axis=(0, 2)), kind="stable") + 1
     values["best_to_worst_channels"] = [int(channel) for channel in best]
+
+
+def parabolas_from_dark(each: Array) -> Array:
+    """(n, 3) a, b, c of each column: c the value at weight 0, a and b by least squares over the other weights.
+
+    Args:
+        each: (weights, n) a column's light path at `WEIGHTS`.
+    """
+    dark, weights = each[0], WEIGHTS[1:, None]
+    curve = np.linalg.lstsq(np.hstack([weights**2, weights]), each[1:] - dark, rcond=None)[0]
+    return np.vstack([curve, dark]).T
 
 
 def _node(machine: Machine, values: dict[str, Any], residuals: list[Residual]) -> None:

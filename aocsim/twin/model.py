@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.integrate import solve_ivp
 
 from aocsim.arguments import count, number
 from aocsim.components.pair_measured import sigmoid, sigmoid_slope
+from aocsim.components.slm_measured import MeasuredSlm, share_of
 from aocsim.errors import InputError, PhysicsError
 from aocsim.twin.format import Measurement, read_measurement
 from aocsim.twin.ranges import Ranges
@@ -42,6 +44,8 @@ Array = NDArray[np.float64]
 FIRST_STEP = 1.0  # of the pole's time constant
 LONGEST_STEP = 1e9  # of it: a step of this length is Newton's
 NEWTON_STEPS = 12
+SPANS = (1e3, 1e4, 1e5)  # of it, after which a loop that is followed is looked at
+FOLLOWED = (1e-6, 1e-9)  # tolerances of that, relative and V
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +100,13 @@ class Twin:
         measurement: its parameters.
         ranges: what the calibration has seen that they come from: an `OutOfRangeWarning` tells where the map is
             evaluated beyond. None where nobody knows, as of a public file.
+        retardance: of each column at full drive, over pi, (2, n), which makes other weights of those that are set
+            (`aocsim.components.slm_measured.share_of`); 1 leaves them, as of a public file.
     """
 
     measurement: Measurement
     ranges: Ranges | None = None
+    retardance: Array | float = 1.0
 
     @property
     def channels(self) -> int:
@@ -181,9 +188,11 @@ class Twin:
         share = matrix / full if full > 0 else matrix
         outputs = np.empty((2, n, n))
         baseline = np.empty((2, n))
+        retardance = np.broadcast_to(self.retardance, (2, n))
         for arm, part in enumerate((np.maximum(share, 0.0), np.maximum(-share, 0.0))):
             law = self.column_law[arm]
-            eta = law[:, 0] * part**2 + law[:, 1] * part + law[:, 2]
+            passed = share_of(part, retardance[arm])
+            eta = law[:, 0] * passed**2 + law[:, 1] * passed + law[:, 2]
             own = self.output_correction[arm][:, None] * eta.T
             if direct_light:
                 own = own + np.diag(self.direct[arm] * self.output_correction[arm])
@@ -295,9 +304,18 @@ class Twin:
         """The sheets of the machine whose static law is this twin's: see `aocsim.twin.sheets.machine_spec`.
 
         Raises:
-            InputError: parameters that no sheet can hold.
+            InputError: parameters that no sheet can hold, such as a retardance of the columns.
         """
         from aocsim.twin.build import checked_spec
+
+        if not np.all(np.equal(self.retardance, 1)):
+            raise InputError(
+                "no sheet holds a retardance of the columns beside their parabolas",
+                file=self.measurement.source,
+                key="retardance",
+                got=f"mean {np.mean(self.retardance):.4g}",
+                allowed="1; machine() knows it, and the calibration's twin.yaml does without it",
+            )
 
         return checked_spec(self.measurement, direct_light=direct_light, library=library)
 
@@ -313,7 +331,9 @@ class Twin:
         """
         from aocsim.twin.build import checked_machine, checked_serial
 
-        return checked_machine(self.measurement, direct_light=direct_light, serial=checked_serial(serial))
+        found = checked_machine(self.measurement, direct_light=direct_light, serial=checked_serial(serial))
+        assert isinstance(found.slm, MeasuredSlm)
+        return replace(found, slm=replace(found.slm, retardance=self.retardance))
 
     def _rows(self, name: str, value: ArrayLike) -> Array:
         """A number, (n,) or (batch, n) as (1 or batch, n)."""
@@ -343,7 +363,7 @@ def load(path: str | Path) -> Twin:
         from aocsim.calibration.sheet import read_sheet
 
         sheet = read_sheet(file)
-        return Twin(sheet.twin(), sheet.ranges)
+        return Twin(sheet.twin(), sheet.ranges, sheet.chain.retardance)
     return Twin(read_measurement(file))
 
 
@@ -362,6 +382,9 @@ def attracting_point(law: StaticMap, tolerance: float, iterations: int) -> Array
 
 def point_near(law: StaticMap, start: Array, tolerance: float, iterations: int) -> Array:
     """The fixed point near a state, (batch, n) V, by Newton's method; whether it attracts is not looked at.
+
+    Where there is none near, the one that the loop goes to from there: just beyond a fold it creeps past the fixed
+    point that has been, for longer than pseudo-transient continuation has patience, which the least residual attracts.
 
     Args:
         law: the map.
@@ -385,8 +408,42 @@ def point_near(law: StaticMap, start: Array, tolerance: float, iterations: int) 
             left = left[~(np.abs(step).max(axis=1) < tolerance)]
             if not len(left):
                 return z
-    z[left] = _continued(law.part(left), start[left], tolerance, iterations)
+    for row in left:
+        alone = np.array([row])
+        z[alone] = _followed(law.part(alone), start[alone], tolerance, iterations)
     return z
+
+
+def _followed(law: StaticMap, start: Array, tolerance: float, iterations: int) -> Array:
+    """The fixed point that one loop (1, n) goes to, by continuation, or along dz/dt = z' - z for ever longer.
+
+    Raises:
+        PhysicsError: it does not come to rest.
+    """
+    try:
+        return _continued(law, start, tolerance, iterations)
+    except PhysicsError as error:
+        told = error
+    eye, now, z = np.eye(len(law.alpha)), 0.0, start[0]
+    for span in SPANS:
+        way = solve_ivp(
+            lambda _, y: law.step(y[None])[0] - y,
+            (now, span),
+            z,
+            method="LSODA",
+            jac=lambda _, y: law.jacobian(y[None])[0] - eye,
+            rtol=FOLLOWED[0],
+            atol=FOLLOWED[1],
+            t_eval=[span],
+        )
+        if not way.success:
+            break
+        now, z = span, way.y[:, -1]
+        try:
+            return _continued(law, z[None], tolerance, iterations)
+        except PhysicsError:
+            continue
+    raise told
 
 
 def _continued(law: StaticMap, start: Array, tolerance: float, iterations: int) -> Array:

@@ -133,14 +133,30 @@ def test_summary_compares_medians_with_the_fastest_of_each():
     assert found["steady_exit"]["ratio_best_peer"] == pytest.approx(0.5)
 
 
+def test_a_further_way_of_ours_is_no_peer():
+    rows = [_row("aocsim", "a", 0.1), _row("aocsim linearised", "b", 0.01), _row("diffrax", "c", 0.2)]
+    found = report.summary(rows)
+    assert found["best_peer"] == "diffrax c"
+    assert found["ratio_best_peer"] == pytest.approx(2.0)
+    other = found["other_ways"]["aocsim linearised"]
+    assert other["best_peer"] == "diffrax c"
+    assert other["ratio_best_peer"] == pytest.approx(20.0)
+
+
 def test_table_stands_between_its_markers():
     rows = [_row("aocsim", "a", 0.1), _row("diffrax", "b", 0.2)]
+    measured = {"machine": {"threads": 2, "processor": "P", "date": "2026-01-01"}, "rounds": 5}
+    track = {**measured, **report.summary(rows), "rows": rows}
     found = {
-        "machine": {"threads": 2, "processor": "P", "date": "2026-01-01"},
-        "rounds": 5, "versions": {"aocsim": "1"}, "absent": {"peers_torch": "no torch"},
-        "tracks": {"shared/heart": {**report.summary(rows), "rows": rows}},
-    }  # fmt: skip
+        "versions": {"aocsim": "1"},
+        "absent": {"peers_torch": "no torch"},
+        "tracks": {"shared/heart": track},
+    }
     text = table.table(found)
+    assert text.startswith("Median of 5 interleaved rounds on 2 threads of P, 2026-01-01; aocsim 1.")
+    elsewhere = {**track, "machine": {**track["machine"], "processor": "Q"}}
+    both = table.table({**found, "tracks": {"shared/heart": track, "noise/heart": elsewhere}})
+    assert "Shared: median of 5 interleaved rounds on 2 threads of P, 2026-01-01; noise: median" in both
     assert "| shared | heart | 1 000 | 2x | diffrax b |" in text
     readme = table.placed(f"before\n{table.BEGIN}\nold\n{table.END}\nafter", text)
     assert "old" not in readme and readme.startswith("before") and readme.endswith("after")

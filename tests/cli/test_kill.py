@@ -153,8 +153,10 @@ cli.main()
     ("module", "owner", "function", "sent", "written"),
     [
         ("experiment", "Experiment.", "_solve", "SIGINT", False),  # found at the end of the block
-        ("scenarios.summary", "", "compare", "SIGTERM", False),  # before anything is written
-        ("report", "", "print_summary", "SIGINT", True),  # at the end of the command
+        # before anything is written
+        pytest.param("scenarios.summary", "", "compare", "SIGTERM", False, marks=pytest.mark.slow),
+        # at the end of the command
+        pytest.param("report", "", "print_summary", "SIGINT", True, marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupt_that_python_swallows_still_ends_the_run(

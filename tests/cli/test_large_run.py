@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -38,6 +39,13 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xarray.Dataset]:
+    """Folder and dataset of a run that is not large."""
+    folder = tmp_path_factory.mktemp("earlier") / "out"
+    return folder, aocsim.run("heart", overrides=SMALL, out=folder)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -48,11 +56,19 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_large_run_gives_the_same_file(
-    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
+    tmp_path: Path,
+    earlier: tuple[Path, xarray.Dataset],
+    temporary: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
 ) -> None:
     """Every variable and attribute bit for bit, in the same order; pictures and what is returned, too."""
     overrides = {**SMALL, **changes}
-    usual = aocsim.run("heart", overrides=overrides, out=tmp_path / "usual")
+    if changes:
+        usual = aocsim.run("heart", overrides=overrides, out=tmp_path / "usual")
+    else:
+        shutil.copytree(earlier[0], tmp_path / "usual")
+        usual = earlier[1]
     monkeypatch.setattr(spool, "LARGE", LIMIT // 16)
     monkeypatch.setattr(spool, "SLAB", 20_000)
     large = aocsim.run("heart", overrides=overrides, out=tmp_path / "large")
@@ -98,6 +114,7 @@ def test_without_a_folder_files_live_as_long_as_the_dataset(
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_a_large_run_cut_short_leaves_nothing(
     tmp_path: Path,
+    earlier: tuple[Path, xarray.Dataset],
     temporary: Path,
     monkeypatch: pytest.MonkeyPatch,
     with_earlier: bool,
@@ -106,7 +123,7 @@ def test_a_large_run_cut_short_leaves_nothing(
     monkeypatch.setattr(spool, "LARGE", 1)
     out = tmp_path / "out"
     if with_earlier:
-        aocsim.run("heart", overrides=SMALL, out=out)
+        shutil.copytree(earlier[0], out)
     before = {path.name: path.read_bytes() for path in out.iterdir()} if with_earlier else {}
     measure, seen = Experiment.measure, []
 
@@ -149,9 +166,11 @@ def test_a_large_run_cut_short_while_it_writes_leaves_nothing(
     assert not list(temporary.iterdir())
 
 
-def test_without_diagnosis_its_figures_are_absent(tmp_path: Path) -> None:
+def test_without_diagnosis_its_figures_are_absent(
+    tmp_path: Path, earlier: tuple[Path, xarray.Dataset]
+) -> None:
     """And all else is what it is with it."""
-    usual = aocsim.run("heart", overrides=SMALL)
+    usual = earlier[1]
     data = aocsim.run("heart", overrides={**SMALL, "record.diagnosis": False}, out=tmp_path / "out")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     none = {"settling_us_median", "settling_us_p95", "saturated_fraction", "unsettled_fraction"}

@@ -14,9 +14,11 @@ HOLDS = {
     "calibration": (5, 12),
     "diffusion": (4, 5),
     "first_run": (8, 15),
+    "roadmap": (3, 7),
     "validation": (4, 15),
+    "whatif": (5, 10),
 }  # pictures and asserts, at least
-SLOW = {"calibration", "diffusion", "first_run", "validation"}  # half a minute and more
+SLOW = {"calibration", "diffusion", "first_run", "roadmap", "validation", "whatif"}  # half a minute and more
 PRIVATE = re.compile(r"/(home|Users|root|tmp|work|var|private)/|[A-Z]:\\\\|object at 0x|\d+it/s")
 
 

@@ -50,4 +50,5 @@ def test_every_module_of_a_part_is_registered():
 
 def test_every_role_has_a_law():
     named = [law for laws in registry.roles().values() for law in laws]
-    assert sorted(named) == sorted(registry.laws())
+    assert sorted([*named, *registry.EQUIPMENT]) == sorted(registry.laws())
+    assert not {law.role for law in registry.EQUIPMENT.values()} & set(registry.roles())

@@ -1,5 +1,6 @@
 """The microLED against its carrier balance, ideal limits and the measured light-voltage law."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,8 @@ from scipy.optimize import brentq
 
 from aocsim.components.microled import AbcDiode
 from aocsim.constants import ELEMENTARY_CHARGE, PLANCK, SPEED_OF_LIGHT
+from aocsim.library import Library
+from aocsim.machine import Machine
 
 SWING = 0.2151  # V, measured saturation of the pair
 # Public digital twin, led_poly_coeffs: p = cubic v^3 + quadratic v^2 + linear v + constant
@@ -206,3 +209,12 @@ def test_published_thermal_droop_of_the_room(machine_of):
     # -0.2 % of the light of calibration each kelvin
     rise = led.at_temperature(299.15).bias_power(0) - led.at_temperature(297.15).bias_power(0)
     assert rise / 2 == pytest.approx(-2e-3 * cool.bias_power(0), rel=1e-9)
+
+
+def test_emitters_of_unknown_supply_share_their_tables():
+    """A worker gets copies of a machine again and again; a table is the same as long as the law is."""
+    led = Machine.build(Library.open().machine("ideal48"), None).led
+    assert np.isnan(led.forward_voltage)
+    copy = pickle.loads(pickle.dumps(led))
+    assert copy == led
+    assert copy.law(0) is led.law(0)

@@ -12,9 +12,9 @@ from aocsim.errors import InputError
 MEANS = ((-0.143, 0.871, 0.045), (-0.144, 0.836, 0.053))
 
 
-def modulator(a, b, c, n=3):
+def modulator(a, b, c, n=3, retardance=1.0):
     table = [np.full((2, n), value) for value in (a, b, c)]
-    return MeasuredSlm(*table, 8, 0.015, 0.01, 2e-4, np.zeros(1), 1 / 60, 5e-3)
+    return MeasuredSlm(*table, 8, 0.015, 0.01, 2e-4, np.zeros(1), 1 / 60, 5e-3, retardance)
 
 
 def test_limit_no_curvature_is_proportional_to_the_weight():
@@ -25,10 +25,16 @@ def test_limit_no_curvature_is_proportional_to_the_weight():
     assert np.all(slm.top() == 1)
 
 
-@given(st.floats(-1.0, 0.5), st.floats(0.05, 1.5), st.floats(0.0, 0.1), st.floats(0.0, 1.0))
-@example(-2e-309, 1.0, 0.0, 0.0)
-def test_property_inversion_returns_the_weight(a, b, c, w):
-    slm = modulator(a, b, c)
+@given(
+    st.floats(-1.0, 0.5),
+    st.floats(0.05, 1.5),
+    st.floats(0.0, 0.1),
+    st.floats(0.0, 1.0),
+    st.sampled_from([1.0, 0.9, 1.087]),
+)
+@example(-2e-309, 1.0, 0.0, 0.0, 1.0)
+def test_property_inversion_returns_the_weight(a, b, c, w, s):
+    slm = modulator(a, b, c, retardance=s)
     top = slm.top()[0, 0]
     weight = np.full((2, 3, 3), w * top)
     back = slm.invert(slm.response(weight))
@@ -67,6 +73,32 @@ def test_published_flicker_against_the_retardance_law():
     )  # fmt: skip
     weight = np.random.default_rng(1).uniform(0, 1, (2, n, n))
     np.testing.assert_allclose(modulator(0.0, 0.8, 0.0).wobble(weight), panel.wobble(weight), rtol=1e-12)
+
+
+@pytest.mark.parametrize("over_driven", [False, True])
+def test_behind_a_retardance_it_is_the_physical_panel(over_driven):
+    """Columns without curvature behind s pi against equations (1) and (2) of the panel, of which each has its own s."""
+    from aocsim.components.slm import Slm
+
+    n, rng = 3, np.random.default_rng(2)
+    s = rng.uniform(1.02, 1.15, (2, n)) if over_driven else rng.uniform(0.85, 0.98, (2, n))
+    transmission, stray = 0.6, rng.uniform(0.05, 0.09, (2, n))
+    panel = Slm(
+        np.full(2, transmission), np.zeros((2, n, n)), stray, s, 8, 0.015, 0.01, 2e-4, np.zeros(1), 1 / 60, 5e-3,
+    )  # fmt: skip
+    linear = transmission * np.sin(s * np.pi / 2) ** 2
+    slm = MeasuredSlm(
+        np.zeros((2, n)), linear, transmission * stray, 8, 0.015, 0.01, 2e-4, np.zeros(1), 1 / 60, 5e-3, s
+    )
+    weight = rng.uniform(0, 1, (2, n, n))
+    np.testing.assert_allclose(slm.response(weight), panel.response(weight), rtol=1e-13)
+    np.testing.assert_allclose(slm.wobble(weight), panel.wobble(weight), rtol=1e-12)
+    # at the top the sine is flat: half of the digits are lost
+    np.testing.assert_allclose(slm.top(), panel.top(), rtol=1e-7)
+    wanted = panel.response(weight * panel.top()[:, :, None])
+    np.testing.assert_allclose(slm.invert(wanted), panel.invert(wanted), rtol=0, atol=1e-7)
+    # more than the panel reaches is cut; an over-driven one reaches it before full drive
+    np.testing.assert_allclose(slm.invert(np.ones((2, n, n)))[:, :, 0], panel.top(), rtol=1e-7)
 
 
 def test_a_column_that_does_not_rise_is_refused(measured_machine):

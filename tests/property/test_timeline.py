@@ -65,6 +65,23 @@ def test_the_machine_loads_its_weights_once(machine_of, mode):
     assert found.period == pytest.approx(loaded.period, rel=1e-12)
 
 
+def test_programs_that_take_turns_are_loaded_before_every_step():
+    """20 ms each time, the next sample's first one included; a step's latency begins with its drive."""
+    once, turns = (
+        schedule(bench(), steps=4, trials=2, load_weights=True, reload_weights=reload)
+        for reload in (False, True)
+    )
+    loads = of(turns, "load weights")
+    assert [event.step for event in loads] == [-1, 1, 2, 3]
+    assert turns.duration == pytest.approx(once.duration + 3 * 20e-3, rel=1e-9)
+    assert turns.period == pytest.approx(once.period + 4 * 20e-3, rel=1e-9)
+    assert turns.step_latency == pytest.approx(once.step_latency, rel=1e-9)
+    for event in loads[1:]:
+        assert max(e.stop for e in of(turns, "transfer") if e.step == event.step - 1) <= event.start
+    with pytest.raises(ValueError, match="chains of a memory"):
+        schedule(bench(), steps=2, trials=1, memory="sample_and_hold", reload_weights=True)
+
+
 def test_digital_latency_of_the_machine_by_hand(machine_of):
     """1 us DAC, 19.2 us record, 10 us re-arm, 1 ms transfer, one after another to the host.
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aocsim.compose import compose
+from aocsim.compose import compose, electronics_of
 from aocsim.errors import PhysicsError
 from aocsim.experiment import SOLVES_PER_BLOCK, Experiment, SolveSettings, settling_time
 from aocsim.live import Live, flicker_correlation
@@ -181,3 +181,24 @@ def test_back_to_back_trials_average_less_than_spaced_ones(bench):
     assert apart / single == pytest.approx(1 / trials, rel=0.25)
     assert together / single == pytest.approx(expected, rel=0.12)
     assert together > 3 * apart
+
+
+def test_a_start_is_where_the_transient_goes_on_from(bench):
+    """A record cut in two, the second half started where the first has ended, against one by SciPy's LSODA."""
+    machine, program = bench.trimmed_machine, bench.compiled.program
+    _, drive = bench.drive(3, 0.5)
+    quiet = experiment(bench, trials=2, noise=0.0, rtol=1e-9, atol=1e-9)
+    first = quiet.measure(drive, 0, keep=(3, 1))
+    second = quiet.measure(drive, 1, keep=(3, 1), start=first.left)
+    times = machine.digitiser.times
+    loop = compose(machine, program, electronics_of(machine, program.alpha, program.beta))
+    both = np.concatenate([times, times[-1] + times[1:]])
+    volts = machine.dac.response(drive)
+    whole = integrate(
+        loop, np.zeros((3, loop.states)), volts, both, method="LSODA", rtol=1e-10, atol=1e-10
+    ).state
+    np.testing.assert_allclose(second.left, whole[:, -1], rtol=0, atol=1e-7)
+    step = machine.digitiser.quantise(np.array([0.0, 1.0]))  # voltages are digitised: to one level
+    level = np.ptp(step) * 2.0**-8
+    digitised = machine.digitiser.quantise(whole[:, len(times) - 1 :, : machine.channels])
+    np.testing.assert_allclose(second.voltage[:, 0], digitised, rtol=0, atol=level)

@@ -6,19 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 import aocsim.twin
 from aocsim.components.pair_measured import sigmoid
-from aocsim.compose import compose, electronics_of
+from aocsim.compose import compose, electronics_of, photocurrent_matrix
 from aocsim.errors import InputError, PhysicsError
 from aocsim.library import Library
 from aocsim.machine import Machine
 from aocsim.program import Program
 from aocsim.solve.steady import require_stable, steady_state
 from aocsim.twin import Twin
-from aocsim.twin.fit import measurement_of
+from aocsim.twin.fit import MEASURED_SLOPE, measurement_of
 from aocsim.twin.format import measurement
 from aocsim.twin.held import folded_keys
+from aocsim.twin.model import StaticMap, point_near
 from aocsim.validate.reference_twin import reference_step
 
 
@@ -363,6 +365,71 @@ def test_measured_laws_that_are_stretched_or_drawn_on_are_fitted(twin, channels)
     want = equilibrium(machine, loaded(exported, given["weights"]), drive, set_alpha, 8.0)
     got = exported.fixed_point(given["weights"], bias=drive, alpha=alpha, beta=8.0)
     assert 100 * np.sqrt(np.mean((got - want) ** 2)) / np.ptp(want) < 0.2
+
+
+def test_the_ghost_of_a_lost_fixed_point_is_passed():
+    """A bistable channel driven just beyond its fold: where the lower fixed point was, the loop creeps for 10^4 of its
+    time constants and then goes to the upper one. Newton's method from there has nowhere to go.
+    """
+    alpha, path, tanh = 0.9, 0.4, (3.58, 0.0, 4.27, 0.2151, 0.0, 0.0)
+
+    def beside(z):
+        a, _, c, d, _, _ = tanh
+        return path * d * sigmoid(a * z, c) - (1 - alpha) * z
+
+    grid = np.linspace(-0.5, 0.0, 200_001)
+    ghost = grid[np.argmin(beside(grid))]
+    drive = -beside(ghost) + 1e-7
+    light = np.tile([0.0, 0.0, 1.0, 0.0], (2, 1))
+    paths = np.array([[[path]], [[0.0]]])
+    law = StaticMap(paths, np.zeros(1), np.full(1, alpha), np.full((1, 1), drive), np.array(tanh), light)
+    found = point_near(law, np.full((1, 1), ghost), 1e-9, 1000)
+    upper = brentq(lambda z: beside(z) + drive, 0.1, 5.0, xtol=1e-14)
+    np.testing.assert_allclose(found, upper, rtol=0, atol=1e-9)
+
+
+def test_an_exported_twin_is_dark_where_its_machine_is():
+    """Pixels that are set to nothing, under all inputs at once: the machine's own light, pixel by pixel.
+
+    Of one pair for all channels, and where pixels are products of rows and columns, so that the format can hold them.
+    At full weight, where the curve of an over-driven panel bends down, the column's quadratic misses it by up to 5 %.
+    """
+    library = Library.open()
+    alike = {"tail_current.spread": "0 %", "input_offset.spread": "0 mV"}
+    spec = library.machine("aoc48", {"optics": {"pixel_structure.spread": "0 %"}, "pair": alike})
+    machine, n = Machine.build(spec, 3), spec.channels
+    exported = Twin(measurement_of(spec, 3, "aoc48")[0])
+    unit = np.mean([machine.led.law(arm).slope(np.zeros(1))[0] for arm in (0, 1)]) / MEASURED_SLOPE
+    gain = machine.detector.feedback_resistance * machine.gains.node_gain(20.0) * unit
+
+    def paths(share):
+        twin = exported.static_map(share * np.ones((n, n)), alpha=0.5, beta=20.0, direct_light=True).paths[0]
+        plus = np.stack([share * np.ones((n, n)), np.zeros((n, n))])
+        program = Program(plus, np.full(n, 0.5), 20.0, np.arange(n), 1.0)
+        return twin, gain[:, None] * photocurrent_matrix(machine, program)[0]
+
+    (dark, truly_dark), (full, truly_full) = paths(0.0), paths(1.0)
+    np.testing.assert_allclose(dark, truly_dark, rtol=1e-9, atol=0)
+    live = truly_full > 0
+    assert 0.01 < np.abs(full / np.where(live, truly_full, 1.0) - 1)[live].max() < 0.06
+
+
+def test_an_exported_twin_has_its_channels_pairs():
+    """Tails of a current source each: the light of an input, at a channel's own pair, is the twin's with its row."""
+    library, found = Library.open(), {}
+    for tail in ("0 %", "3 %"):
+        alike = {"tail_current.spread": tail, "input_offset.spread": "0 mV"}
+        spec = library.machine("aoc48", {"pair": alike})
+        found[tail] = Twin(measurement_of(spec, 3, "aoc48")[0]).row
+    machine = Machine.build(spec, 3)
+    swing = np.tile(machine.pair.tail_mismatch, (2, 1))
+    live = found["0 %"] > 0
+    gain = found["3 %"][live] / found["0 %"][live]
+    # a tail of more current stretches the input as well, so that small signals grow less than the swing
+    assert 0.02 < swing.std() < 0.04
+    slope = np.polyfit(swing[live] - 1, gain - 1, 1)[0]
+    assert 0.7 < slope < 1.05
+    assert np.corrcoef(swing[live], gain)[0, 1] > 0.999
 
 
 @pytest.mark.parametrize("serial", [-1, 2**63, 2**70, 1.5, "1", True])

@@ -12,13 +12,15 @@ ROOT = Path(aocsim.__file__).parent
 # from the top down; a module may import from its own layer or from a lower one
 LAYERS = (
     ("__main__", "cli"),
+    ("whatif_commands",),
     ("validate",),
     # a verb ends with the console's exit statuses, wherever what it tells is computed
     ("show", "report", "console", "calibration.commands"),
     ("__init__",),
-    ("repeat", "comparison"),
+    ("repeat", "comparison", "recommend"),
     ("scenarios",),
     ("bench",),
+    ("roadmap",),
     # a twin is loaded from a calibration's sheet, too
     ("trim", "recorded", "calibration", "twin.model"),
     ("session",),
@@ -34,12 +36,14 @@ LAYERS = (
     ("live",),
     ("solve",),
     ("loop",),
+    ("tangent",),
     ("twin",),
     ("program", "machine", "instrument"),
     ("library",),  # it asks the parts which entries their sheets must hold
     ("components",),
     ("asbuilt", "output", "folders", "terminal"),
     ("spec",),
+    ("power",),
     ("stages",),
     ("law", "_kernels", "parallel"),
     ("units", "seeds", "constants", "interrupts", "arguments"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aocsim.components import registry
 from aocsim.errors import InputError
 from aocsim.library import SEARCH_PATH_VARIABLE, Library, read_toml
 from aocsim.spec import EntrySpec
@@ -471,4 +472,29 @@ def test_registered_laws_declare_plain_si_units():
         assert entries, law
         for entry in entries.values():
             check_dimension(entry.dimension)
-    assert {law for laws in library.roles.values() for law in laws} == set(library.laws)
+    filling = {law for laws in library.roles.values() for law in laws}
+    assert filling | set(registry.EQUIPMENT) == set(library.laws)
+    assert not filling & set(registry.EQUIPMENT)
+
+
+def test_an_optional_entry_may_be_left_out(tmp_path):
+    laws = {"lamp": {"current": EntrySpec("ampere"), "supply": EntrySpec("watt", optional=True)}}
+    folder = tmp_path / "components"
+    folder.mkdir()
+    sheet = 'schema = 1\nlaw = "lamp"\nname = "lamp"\ndescribes = "a lamp"\n'
+    entry = '[entries.{}]\nvalue = "{}"\nbasis = "A"\nsource = "test"\nvalid = ["{}", "{}"]\n'
+    current, supply = (
+        entry.format("current", "1 A", "0 A", "2 A"),
+        entry.format("supply", "1 W", "0 W", "2 W"),
+    )
+    library = Library((tmp_path,), laws, {})
+    (folder / "lamp.toml").write_text(sheet + current)
+    part = library.part("lamp")
+    assert list(part.entries) == ["current"]
+    with pytest.raises(InputError, match=r"parts\.lamp\.supply: unknown entry"):
+        part.with_overrides({"supply": "1 W"}, "parts.lamp")
+    (folder / "lamp.toml").write_text(sheet + current + supply)
+    assert library.part("lamp").value("supply") == 1.0
+    (folder / "lamp.toml").write_text(sheet + supply)
+    with pytest.raises(InputError, match=r"entries\.current: entry missing"):
+        library.part("lamp")

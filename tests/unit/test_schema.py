@@ -8,7 +8,8 @@ import pytest
 
 from aocsim.errors import InputError
 from aocsim.library import SEARCH_PATH_VARIABLE, Library
-from aocsim.scenarios.load import load_scenario, parse_assignment
+from aocsim.scenarios.load import load_scenario
+from aocsim.scenarios.overrides import parse_assignment
 from aocsim.scenarios.schema import Scenario
 from aocsim.spec import EntrySpec
 

@@ -203,7 +203,9 @@ BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         ("? [1, 2]\n: 3\n", "key must be plain text"),
         ("[1, 2, 3]\n", "must be a table"),
         ("", "must be a table"),
-        ("a: " + "[" * 100_000, "nested too deep"),
+        ("a: " + "[" * 30, "nested too deep"),
+        # newer versions of the library refuse it themselves
+        ("a: " + "[" * 100_000, "nested too deep|exceeded maximum nesting depth"),
         ("a: [" + "1," * 10_000 + "1]\n", "more than 4096"),
         (b"\xff\xfe\x00", "not UTF-8"),
         (b"a: \x07\n", "not valid YAML"),
