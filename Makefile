@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow figures studies models notebooks bench lint clean
+.PHONY: demo test slow search figures studies models notebooks bench lint clean
 
 demo: $(VENV)/.run-installed
 	$(BIN)/aocsim run heart --out results/heart
@@ -14,6 +14,10 @@ test: $(VENV)/.dev-installed
 
 slow: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest -rs -m slow
+
+# other random examples with every call
+search: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest -m "hypothesis and not slow" --hypothesis-profile search -n auto --maxprocesses 8
 
 figures: $(VENV)/.run-installed
 	$(BIN)/python docs/figures.py

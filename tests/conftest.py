@@ -1,6 +1,8 @@
 """Machines, networks and compiled set-ups that several test files share."""
 
 import os
+import signal
+import sys
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
+from aocsim import interrupts
 from aocsim.compiler import Compiled, Knowledge, compile_network, knowledge_of
 from aocsim.compose import Electronics
 from aocsim.diffusion.network import Network
@@ -20,11 +23,21 @@ from aocsim.spec import MachineSpec
 from aocsim.twin.format import measurement, write_measurement
 from aocsim.twin.sheets import machine_spec
 
-# The first call of a compiled kernel takes seconds.
-settings.register_profile("aocsim", deadline=None)
+# The first call of a compiled kernel takes seconds. The same examples every time: a change is judged by what it changed;
+# `make search` looks for others.
+settings.register_profile("aocsim", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile("aocsim")
 
 LAYOUT = (2, 6, 5)
+HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def pytest_configure() -> None:
+    """Hear the signals that the tests send, which a background shell and nohup let all their children ignore."""
+    for sent in HEARD:
+        if signal.getsignal(sent) is signal.SIG_IGN:
+            signal.signal(sent, signal.default_int_handler if sent == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,6 +45,18 @@ def _one_blas_thread():
     """Small matrices on several threads wait for each other, ten times slower on a busy machine."""
     with threadpool_limits(limits=1, user_api="blas"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _signals_left_as_they_were():
+    """A command line that is called in this process listens for signals until the process ends."""
+    before = {sent: signal.getsignal(sent) for sent in HEARD}
+    hook = sys.unraisablehook
+    yield
+    for sent, handler in before.items():
+        signal.signal(sent, handler)
+    sys.unraisablehook = hook
+    interrupts._came.clear()
 
 
 @dataclass(frozen=True, eq=False)

@@ -192,7 +192,6 @@ def test_what_was_measured_survives_an_interrupt_and_a_kill(
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         stderr=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     for _ in range(3000):
         if len(list(out.glob("unfinished_experiments/[!.]*.npz"))) > 8:

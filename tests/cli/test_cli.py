@@ -490,7 +490,6 @@ def test_interrupt_from_the_keyboard() -> None:
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "aocsim: interrupted\n")
 

@@ -39,8 +39,6 @@ def start(folder: Path, *more: str, threads: int = 1) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # a shell that runs the tests in the background lets its children ignore Ctrl-C
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
@@ -171,7 +169,6 @@ def test_an_interrupt_that_python_swallows_still_ends_the_run(
         capture_output=True,
         text=True,
         timeout=120,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert done.returncode == 130, done.stderr
     assert done.stderr == "aocsim: interrupted\n"
