@@ -32,7 +32,7 @@ from aocsim.solve.steady import proven_stable, require_stable, steady_state
 
 Array = NDArray[np.float64]
 
-NOISE_PIECES = 6  # stretches of a transient in which the loop is linearised
+NOISE_PIECES = 4  # stretches of a transient in which the loop is linearised
 SETTLED = 0.01  # of the distance to the fixed point
 _NONE = np.empty(0, dtype=np.intp)
 

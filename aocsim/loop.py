@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,7 +169,9 @@ class Loop:
                 x = stage.response(x)
         return x
 
-    def linearise(self, state: Array, drive: Array) -> tuple[Array, Array]:
+    def linearise(
+        self, state: Array, drive: Array, kind: type[np.floating[Any]] = np.float64
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         r"""Jacobian and diffusion of the loop, d(delta)/dt = A delta + white noise with covariance D dt.
 
         Dead time is left out: A is that of signals which change little in it, whose steady states are the loop's.
@@ -176,14 +179,23 @@ class Loop:
         Args:
             state: (..., N).
             drive: (..., n).
+            kind: precision of the results.
 
         Returns:
             A (..., N, N) in 1/s, and D (..., N, N) in V^2/s: half the one-sided density of each noise source,
             carried through the stages behind it.
         """
-        jacobian, retarded, diffusion = self.linearise_retarded(state, drive)
-        jacobian[..., : self.channels] += retarded.sum(axis=-3)
-        return jacobian, diffusion
+        lead, total = state.shape[:-1], self.states
+        jacobian, diffusion = np.zeros((2, int(np.prod(lead)), total, total), dtype=kind)
+        self._linearised(state, drive, jacobian, None, diffusion)
+        return jacobian.reshape(*lead, total, total), diffusion.reshape(*lead, total, total)
+
+    def jacobian(self, state: Array, drive: Array) -> Array:
+        """A of `linearise` alone, (..., N, N) in 1/s."""
+        lead, total = state.shape[:-1], self.states
+        jacobian = np.zeros((int(np.prod(lead)), total, total))
+        self._linearised(state, drive, jacobian, None, None)
+        return jacobian.reshape(*lead, total, total)
 
     def linearise_retarded(self, state: Array, drive: Array) -> tuple[Array, Array, Array]:
         r"""The linearised loop with its dead times.
@@ -198,14 +210,33 @@ class Loop:
             A_0 (..., N, N) in 1/s, without anything that passes through an arm from its input; A_l, (..., lags, N, n)
             in 1/s for the node voltages that long ago, one for each of `lags`; D (..., N, N) in V^2/s.
         """
+        lead, total = state.shape[:-1], self.states
+        solves, lags = int(np.prod(lead)), len(self.lags)
+        jacobian, diffusion = np.zeros((2, solves, total, total))
+        retarded = np.zeros((solves, lags, total, self.channels))
+        self._linearised(state, drive, jacobian, retarded, diffusion)
+        return (
+            jacobian.reshape(*lead, total, total),
+            retarded.reshape(*lead, lags, total, self.channels),
+            diffusion.reshape(*lead, total, total),
+        )
+
+    def _linearised(
+        self,
+        state: Array,
+        drive: Array,
+        jacobian: NDArray[Any],
+        retarded: Array | None,
+        diffusion: NDArray[Any] | None,
+    ) -> None:
+        """Add to A_0 (solves, N, N), to A_l (solves, lags, N, n) and to D (solves, N, N).
+
+        What passes through an arm is of now where nobody asks for A_l. Without D no source of noise is looked at.
+        """
         n, total = self.channels, self.states
-        lead = state.shape[:-1]
-        drive = np.broadcast_to(drive, (*lead, n)).reshape(-1, n)
+        drive = np.broadcast_to(drive, (*state.shape[:-1], n)).reshape(-1, n)
         state = state.reshape(-1, total)
         solves = len(state)
-        jacobian = np.zeros((solves, total, total))
-        retarded = np.zeros((solves, len(self.lags), total, n))
-        diffusion = np.zeros((solves, total, total))
         roots = range(len(self.lags))
         # keys of a tangent: a block of states, then the arms' inputs, one for each lag; sources below zero
         values: dict[int, Array] = dict.fromkeys(roots, state[:, :n])
@@ -222,10 +253,11 @@ class Loop:
             if isinstance(stage, Pole):
                 rows = slice(step.block * n, (step.block + 1) * n)
                 for key, rated in tangent.scaled(stage.rate).gains.items():
-                    if key >= self.blocks:
+                    if key >= self.blocks and retarded is not None:
                         add(retarded[:, key - self.blocks, rows, :], rated)
                     elif key >= 0:
-                        add(jacobian[:, rows, key * n : (key + 1) * n], rated)
+                        block = 0 if key >= self.blocks else key
+                        add(jacobian[:, rows, block * n : (block + 1) * n], rated)
                     else:
                         sources.setdefault(key, []).append((step.block, rated))
                 add(jacobian[:, rows, rows], (Product(-stage.rate),))
@@ -233,9 +265,10 @@ class Loop:
                 tangent = Tangent.of(step.block, solves, n)
             elif isinstance(stage, Noise):
                 y = x
-                key = -1 - len(densities)
-                densities[key] = np.broadcast_to(stage.density(x) / 2, x.shape)
-                tangent = tangent.with_source(key, *x.shape)
+                if diffusion is not None:
+                    key = -1 - len(densities)
+                    densities[key] = np.broadcast_to(stage.density(x) / 2, x.shape)
+                    tangent = tangent.with_source(key, *x.shape)
             elif isinstance(stage, Delay):
                 raise AssertionError("dead time is taken at the arms' inputs")
             else:
@@ -245,15 +278,22 @@ class Loop:
         for key, reached in sources.items():
             for i, left in reached:
                 for j, right in reached:
+                    assert diffusion is not None
                     cell = diffusion[:, i * n : (i + 1) * n, j * n : (j + 1) * n]
                     add(cell, carried(left, densities[key], right))
-        return (
-            jacobian.reshape(*lead, total, total),
-            retarded.reshape(*lead, len(self.lags), total, n),
-            diffusion.reshape(*lead, total, total),
+
+    @property
+    def own(self) -> bool:
+        """Whether any stage has parameters of its own for each solve of a batch."""
+        stages = [stage for arm in self.arms for stage in arm.stages] + list(self.node)
+        return any(
+            np.ndim(value) == axes
+            for stage in stages
+            if isinstance(stage, Affine | Scale)
+            for value, axes in _parameters(stage)
         )
 
-    def select(self, solve: int | slice) -> Loop:
+    def select(self, solve: int | slice | NDArray[np.intp]) -> Loop:
         """The loop of one solve of a batch, or of some; stages that arms have in common stay common."""
         known: dict[int, Stage] = {}
 
@@ -263,13 +303,18 @@ class Loop:
         arms = tuple(Arm(arm.name, part(arm.stages)) for arm in self.arms)
         return Loop(self.channels, arms, part(self.node), self.fast_noise)
 
-    def jacobian(self, state: Array, drive: Array) -> Array:
-        """A of `linearise` alone, (..., N, N) in 1/s."""
-        return self.linearise(state, drive)[0]
+
+def _parameters(stage: Affine | Scale) -> tuple[tuple[Array | float, int], tuple[Array | float, int]]:
+    """A stage's gain and offset, each with the number of axes that it has where solves have their own."""
+    if isinstance(stage, Affine):
+        return (stage.matrix, 3), (stage.offset, 2)
+    return (stage.gain, 2), (stage.offset, 2)
 
 
-def _part(stage: Stage, solve: int | slice) -> Stage:
+def _part(stage: Stage, solve: int | slice | NDArray[np.intp]) -> Stage:
     """A stage of one solve, or of some, of those that have parameters of their own."""
+    if not isinstance(stage, Affine | Scale):
+        return stage
 
     def of(value: Array | float, own: int) -> Array:
         array = np.asarray(value, dtype=float)
@@ -277,11 +322,8 @@ def _part(stage: Stage, solve: int | slice) -> Stage:
             return array
         return np.asarray(array[solve] if len(array) > 1 else array[0])
 
-    if isinstance(stage, Affine):
-        return Affine(of(stage.matrix, 3), of(stage.offset, 2))
-    if isinstance(stage, Scale):
-        return Scale(of(stage.gain, 2), of(stage.offset, 2))
-    return stage
+    gain, offset = (of(value, own) for value, own in _parameters(stage))
+    return Affine(gain, offset) if isinstance(stage, Affine) else Scale(gain, offset)
 
 
 SUM = -1  # as a step's source: drive and the arms' outputs

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,7 @@ class Tangent:
         return Tangent(out)
 
 
-def add(target: Array, gain: Gain) -> None:
+def add(target: NDArray[Any], gain: Gain) -> None:
     """Add a sum of products to matrices (solves, m, n)."""
     from aocsim._kernels import add_product  # compiled code is loaded by those who compute, not at import
 

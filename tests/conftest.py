@@ -23,8 +23,8 @@ from aocsim.spec import MachineSpec
 from aocsim.twin.format import measurement, write_measurement
 from aocsim.twin.sheets import machine_spec
 
-# The first call of a compiled kernel takes seconds. The same examples every time: a change is judged by what it changed;
-# `make search` looks for others.
+# The first call of a compiled kernel takes seconds. The same examples every time: a change is judged by what it
+# changed; `make search` looks for others.
 settings.register_profile("aocsim", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile("aocsim")

@@ -16,6 +16,7 @@ is an all-pass here, which has its phase far beyond the bands of relaxed loops.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +27,14 @@ from aocsim.solve.retarded import all_pass
 
 Array = NDArray[np.float64]
 
-SERIES_NORM = 0.25  # |A| h/2^m at which the series below is exact to 1e-9, in single precision to 1e-6
-SERIES_TERMS = {np.dtype(np.float64): 8, np.dtype(np.float32): 5}
+SERIES = {np.dtype(np.float64): (0.25, 8), np.dtype(np.float32): (0.5, 5)}
+"""Largest |A| h/2^m and number of terms of the series below: exact to 1e-9, in single precision to 2e-4, the sum of
+1/(k + 1)! from k = 6 on."""
+
 LEAST_VARIANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-6}
 """Share of a state's variance that is added, so that a singular covariance has a factor."""
+
+TOGETHER = 2**18  # numbers of the jacobians that are worked on at once
 
 
 def discretise(jacobian: Array, diffusion: Array, interval: float) -> tuple[Array, Array]:
@@ -44,7 +49,8 @@ def discretise(jacobian: Array, diffusion: Array, interval: float) -> tuple[Arra
         Phi (..., N, N) and Q (..., N, N) V^2.
     """
     norm = float(np.abs(jacobian).sum(axis=-1).max()) * interval
-    doublings = max(0, int(np.ceil(np.log2(max(norm, 1e-300) / SERIES_NORM))))
+    most, terms = SERIES[jacobian.dtype]
+    doublings = max(0, int(np.ceil(np.log2(max(norm, 1e-300) / most))))
     h = interval / 2**doublings
     a = jacobian * h
     n = a.shape[-1]
@@ -53,7 +59,7 @@ def discretise(jacobian: Array, diffusion: Array, interval: float) -> tuple[Arra
     phi = a + np.eye(n, dtype=a.dtype)
     term = np.array(diffusion * h)
     q = term.copy()
-    for k in range(1, SERIES_TERMS[a.dtype] + 1):
+    for k in range(1, terms + 1):
         if k > 1:
             power = np.matmul(a, power) / k
             phi += power
@@ -66,11 +72,14 @@ def discretise(jacobian: Array, diffusion: Array, interval: float) -> tuple[Arra
     return phi, q
 
 
-def linear(loop: Loop, state: Array, drive: Array) -> tuple[Array, Array]:
+def linear(
+    loop: Loop, state: Array, drive: Array, kind: type[np.floating[Any]] = np.float64
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """A (..., M, M) 1/s and D (..., M, M) V^2/s of the linearised loop, M = `linear_states`, node voltages first."""
     if not loop.delayed:
-        return loop.linearise(state, drive)
-    return all_pass(loop.linearise_retarded(state, drive), loop.lags)
+        return loop.linearise(state, drive, kind)
+    jacobian, diffusion = all_pass(loop.linearise_retarded(state, drive), loop.lags)
+    return jacobian.astype(kind, copy=False), diffusion.astype(kind, copy=False)
 
 
 def linear_states(loop: Loop) -> int:
@@ -78,11 +87,11 @@ def linear_states(loop: Loop) -> int:
     return loop.states + loop.channels * sum(lag > 0 for lag in loop.lags)
 
 
-def segments(samples: int, count: int) -> list[slice]:
-    """Cut sampling intervals 0..samples-2 into `count` runs that grow geometrically, as a transient dies away."""
-    edges = np.unique(np.round(np.geomspace(1, samples, count + 1) - 1).astype(int))
-    edges[0], edges[-1] = 0, samples - 1
-    return [slice(int(a), int(b)) for a, b in pairwise(edges) if b > a]
+def segments(samples: int, count: int) -> NDArray[np.int64]:
+    """Edges of at most `count` stretches of sampling intervals 0..samples-2: the second half is one, and the first half
+    is cut into stretches that grow geometrically, as a transient dies away; (stretches + 1,)."""
+    first = np.geomspace(1, max(1, samples // 2), count) - 1 if count > 1 else [0.0]
+    return np.unique(np.round([*first, samples - 1]).astype(np.int64))
 
 
 def factor(covariance: Array) -> Array:
@@ -100,12 +109,12 @@ def sampled_noise(
     """Noise voltages at equidistant sampling times along transients that start at rest, free of noise.
 
     The loop is linearised once for each of `pieces` stretches of the transient, at the stretch's mean state:
-    coarser than `read_out_covariance`. In the first two sampling intervals, where the slopes change faster than
-    samples are taken, its variance is some per cent off, and by a third in the first one where the whole transient
-    lies within it; later it agrees within 3 %.
+    coarser than `read_out_covariance`. With four stretches the variance over all channels is within 4 % once the
+    third sample is taken, and the deviation of a mean over the last quarter within 1.5 % on every channel; that of one
+    channel at one instant of the transient can be off by a sixth.
 
     Args:
-        loop: the loop without flicker, common to all transients.
+        loop: the loop without flicker, common to all transients, or with parameters for each of them.
         paths: (transients, times, N) noiseless states.
         drive: (transients, n) V.
         interval: sampling interval, s.
@@ -115,21 +124,29 @@ def sampled_noise(
     Returns:
         (transients, repeats, times, n) V at the node.
     """
-    n = loop.channels
+    # compiled code is loaded by those who compute, not at import
+    from aocsim.solve.noise_kernels import propagate
+
+    states, edges = linear_states(loop), segments(paths.shape[1], pieces)
     # far finer than the stretches are, unless states of different units and rates stand side by side
-    kind = np.float32 if linear_states(loop) == n else np.float64
-    delta = np.zeros((*normals.shape[:2], normals.shape[3]))
-    out = np.zeros((*normals.shape[:3], n))
-    for run in segments(paths.shape[1], pieces):
-        middle = paths[:, run.start : run.stop + 1].mean(axis=1)
-        jacobian, diffusion = linear(loop, middle, drive)
-        phi, q = discretise(jacobian.astype(kind), diffusion.astype(kind), interval)
-        back = np.swapaxes(phi, -1, -2).astype(float)
-        mixing = np.swapaxes(factor(q), -1, -2).astype(float)
-        kicks = np.matmul(normals[:, :, run.start + 1 : run.stop + 1], mixing[:, None])
-        for k in range(run.start, run.stop):
-            delta = np.matmul(delta, back) + kicks[:, :, k - run.start]
-            out[:, :, k + 1] = delta[..., :n]
+    kind = np.float32 if states == loop.channels else np.float64
+    precision = np.dtype(kind)
+    middle = np.stack([paths[:, a : b + 1].mean(axis=1) for a, b in pairwise(edges)], axis=1)
+    out = np.empty((*normals.shape[:3], loop.channels))
+    each = np.repeat(np.arange(len(paths)), middle.shape[1]).reshape(middle.shape[:2])
+    together = max(1, TOGETHER // (middle.shape[1] * states**2))
+    for begin in range(0, len(paths), together):
+        some = slice(begin, begin + together)
+        here = loop.select(each[some].ravel()) if loop.own else loop
+        propagate(
+            *linear(here, middle[some], drive[some, None], kind),
+            interval,
+            *SERIES[precision],
+            LEAST_VARIANCE[precision],
+            edges,
+            normals[some],
+            out[some],
+        )
     return out
 
 

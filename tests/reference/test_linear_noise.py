@@ -8,9 +8,18 @@ from scipy.linalg import expm, solve_continuous_lyapunov
 
 from aocsim.compose import compose, photocurrent_matrix
 from aocsim.constants import BOLTZMANN, ELEMENTARY_CHARGE
+from aocsim.experiment import NOISE_PIECES
 from aocsim.loop import Arm, Loop
 from aocsim.solve.integrators import integrate
-from aocsim.solve.linear_noise import discretise, factor, read_out_covariance, sampled_noise, segments
+from aocsim.solve.linear_noise import (
+    SERIES,
+    discretise,
+    factor,
+    read_out_covariance,
+    sampled_noise,
+    segments,
+)
+from aocsim.solve.noise_kernels import transition, upper_factor
 from aocsim.solve.steady import steady_state
 from aocsim.stages import Noise, Pole, Scale
 
@@ -77,8 +86,11 @@ def test_a_batch_is_each_of_its_systems():
 
 @given(st.integers(2, 400), st.integers(1, 12))
 def test_stretches_cover_every_interval_once(samples, count):
-    runs = segments(samples, count)
-    assert [k for run in runs for k in range(run.start, run.stop)] == list(range(samples - 1))
+    edges = segments(samples, count)
+    assert edges[0] == 0 and edges[-1] == samples - 1
+    assert (np.diff(edges) > 0).all() and len(edges) <= count + 1
+    if count > 1 and samples > 3:
+        assert samples // 2 - 1 in edges  # the second half is one
 
 
 @given(seeds, st.integers(1, 5))
@@ -88,6 +100,32 @@ def test_factor_of_a_singular_covariance(seed, rank):
     low = factor(covariance)
     np.testing.assert_allclose(low @ low.T, covariance, rtol=0, atol=1e-11 * np.trace(covariance))
     assert not np.triu(low, 1).any()
+    up = covariance.copy()
+    upper_factor(up, 1e-13, np.empty(5))
+    np.testing.assert_allclose(up.T @ up, covariance, rtol=0, atol=1e-11 * np.trace(covariance))
+    assert not np.tril(up, -1).any()
+
+
+@pytest.mark.parametrize(("kind", "within"), [(np.float64, 1e-9), (np.float32, 2.3e-4)])
+@given(seed=seeds, power=st.floats(-9, -6.5))
+def test_compiled_transition_is_expm_and_van_loans(kind, within, seed, power):
+    a, d = random_system(seed, spread=0.3)
+    h, kind = 10.0**power, np.dtype(kind)
+    phi, q = transition(a.astype(kind), d.astype(kind), h, *SERIES[kind], np.empty((7, 5, 5), kind))
+    expected, covariance = (
+        expm(a * h),
+        discretise(a, d, h)[1],
+    )  # which is held to Van Loan's and Lyapunov's above
+    np.testing.assert_allclose(phi, expected, rtol=0, atol=within * max(1.0, np.abs(expected).max()))
+    np.testing.assert_allclose(q, covariance, rtol=0, atol=within * np.abs(covariance).max())
+
+
+def test_a_state_without_noise_stays_so():
+    covariance = np.diag([1.0, 0.0, 4.0])
+    covariance[0, 2] = covariance[2, 0] = 1.0
+    up = covariance.copy()
+    upper_factor(up, 1e-13, np.empty(3))
+    np.testing.assert_allclose(up.T @ up, covariance, rtol=0, atol=1e-11)
 
 
 @settings(max_examples=20)
@@ -165,6 +203,45 @@ def compare(bench, count, samples, per_sample, pieces, seed):
     normals = np.random.default_rng(seed + 1).standard_normal((1, count, samples, n))
     drawn = sampled_noise(loop, path[None], drive, INTERVAL, normals, pieces)[0].var(axis=0)
     return path, runs, measured, diagonal, exact, drawn
+
+
+@pytest.mark.parametrize("beta", [27.0, 150.0], ids=["slow transient", "fast transient"])
+def test_few_stretches_give_the_read_out_its_noise(bench_of, beta):
+    """What experiments draw against eight linearisations an interval, without statistics: one draw for each normal.
+
+    Deviation of a mean over the last quarter on every channel, variance over all channels at every later instant.
+    """
+    bench, samples = bench_of("aoc48", serial=3, channels=16, beta=beta), 60
+    loop = compose(bench.machine, bench.compiled.program, bench.electronics)
+    _, drive = bench.drive(1, 0.5)
+    n, times = loop.channels, INTERVAL * np.arange(samples)
+    path = integrate(loop, np.zeros((1, n)), drive, times, rtol=1e-9, atol=1e-12).state[0]
+    exact = read_out_covariance(loop, np.zeros(n), drive[0], times)
+    each = np.eye(samples * n).reshape(1, samples * n, samples, n)
+    drawn = sampled_noise(loop, path[None], drive, INTERVAL, each, NOISE_PIECES)[0]
+    window = slice(3 * samples // 4, samples)
+    read = np.sqrt((drawn[:, window].mean(axis=1) ** 2).sum(axis=0))
+    expected = np.sqrt([exact[window, i, window, i].mean() for i in range(n)])
+    np.testing.assert_allclose(read, expected, rtol=0.015)
+    variance = (drawn**2).sum(axis=(0, 2))[3:]
+    np.testing.assert_allclose(variance, np.einsum("kiki->k", exact)[3:], rtol=0.04)
+
+
+def test_transients_with_parameters_of_their_own_are_each_by_itself(bench_of):
+    """As with the switch open, where the drive goes in behind it."""
+    bench = bench_of("aoc48", serial=3, channels=16)
+    _, drive = bench.drive(5, 0.5)
+    loop = compose(bench.machine, bench.compiled.program, bench.electronics, None, drive)
+    assert loop.own and not compose(bench.machine, bench.compiled.program, bench.electronics).own
+    rng = np.random.default_rng(2)
+    still = np.zeros_like(drive)
+    paths = 0.1 * rng.standard_normal((5, 12, loop.states))
+    normals = rng.standard_normal((5, 2, 12, loop.states))
+    together = sampled_noise(loop, paths, still, INTERVAL, normals, 3)
+    for k in range(5):
+        here = slice(k, k + 1)
+        alone = sampled_noise(loop.select(k), paths[here], still[here], INTERVAL, normals[here], 3)
+        np.testing.assert_array_equal(together[here], alone)
 
 
 def check(bench, count, samples, per_sample, seed, resolved=3):
