@@ -26,7 +26,11 @@ def main() -> None:
             raise
         # where the interrupt fell into code that a library builds from text, the interpreter remembers it, and would
         # end itself by the signal whatever status is asked for
-        # what libraries do at an interpreter's end is done first: workers' locks and folders would be left behind
+        # what libraries do at an interpreter's end is done first: workers' locks and folders would be left behind; but
+        # the end of idle workers is none of it
+        parallel = sys.modules.get("aocsim.parallel")
+        if parallel is not None:
+            parallel.stop_workers()
         atexit._run_exitfuncs()
         sys.stderr.flush()
         os._exit(INTERRUPTED)

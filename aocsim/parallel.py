@@ -72,7 +72,7 @@ def parallel(
     # joblib replaces workers whose memory has grown, and tells it as if it were a fault; no task gets lost
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
     # who ends an iteration early means it
-    warnings.filterwarnings("ignore", message=r"\d+ tasks which were")
+    warnings.filterwarnings("ignore", message=r"\d+ tasks (which were|have been) ")
     _start(workers)
     finished = False
     try:
@@ -114,10 +114,21 @@ def _start(workers: int) -> None:
         _started = workers
 
 
+def stop_workers() -> None:
+    """Kill the workers, if there are any.
+
+    A process that leaves out the interpreter's own farewell would wait for them, idle as they are.
+    """
+    if _started:
+        _stop()
+
+
 def _stop() -> None:
     global _started
-    # joblib's own end: it removes the folder its workers share, which would be reported as leaked
-    get_reusable_executor().terminate(kill_workers=True)
+    # the one that is there, whoever made it: asked for with other settings, another would be made
+    executor = get_reusable_executor(reuse=True)
+    # joblib's own end removes the folder its workers share, which would be reported as leaked; a bare one has none
+    getattr(executor, "terminate", executor.shutdown)(kill_workers=True)
     _started = 0
 
 

@@ -128,6 +128,51 @@ def test_runs_ended_at_random(tmp_path: Path, earlier: Path, sent: signal.Signal
 # --- workers ---
 
 
+BETWEEN_STEPS = """
+import os, signal, sys
+from aocsim.scenarios import sample
+from aocsim.__main__ import main
+
+def interrupted(*arguments):
+    os.kill(os.getpid(), signal.SIGINT)
+sample.fixed_points = interrupted
+sys.argv = ["aocsim", "run", "heart", "--threads", "2", "--out", "out", *{arguments!r}]
+main()
+"""
+
+
+def members(group: int) -> list[str]:
+    """Processes of a group that are not merely waiting to be reaped."""
+    shown = subprocess.run(
+        ["ps", "-A", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True
+    )
+    lines = [line.split(maxsplit=2) for line in shown.stdout.splitlines()]
+    return [what for pgid, state, what in lines if int(pgid) == group and not state.startswith("Z")]
+
+
+def test_an_interrupt_while_the_workers_are_idle_ends_them(tmp_path: Path) -> None:
+    """Between two steps nobody waits for a worker, and none is killed on the way out."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", BETWEEN_STEPS.format(arguments=[*SMALL, "--set", "samples=200"])],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (130, "aocsim: interrupted\n")
+        for _ in range(100):
+            if not members(process.pid):
+                break
+            time.sleep(0.1)
+        assert not members(process.pid)
+    finally:
+        if members(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 SWALLOWED = """
 import signal, sys
 import aocsim.{module} as module
