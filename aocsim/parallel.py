@@ -73,9 +73,9 @@ def parallel(
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
     # who ends an iteration early means it
     warnings.filterwarnings("ignore", message=r"\d+ tasks (which were|have been) ")
-    _start(workers)
     finished = False
     try:
+        _start(workers)
         jobs = (delayed(_work)(work, task, os.getpid()) for task in tasks)
         yield from Parallel(n_jobs=workers, return_as="generator" if ordered else "generator_unordered")(jobs)
         finished = True
@@ -89,6 +89,7 @@ def _work(work: Callable[[Task], Result], task: Task, parent: int) -> Result:
     global _watching
     # a worker elsewhere, on a cluster, has another parent
     if not _watching and "loky" in type(multiprocessing.current_process()).__module__:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # blocked as it is, a library could unblock it
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
         _watching = True
     return work(task)
@@ -109,9 +110,9 @@ def _start(workers: int) -> None:
     """Start the workers deaf to Ctrl-C, which a terminal sends to them too: the parent decides what it means."""
     global _started
     if workers != _started:
-        with _interrupts_ignored():
+        _started = workers  # from now on there may be some to end
+        with _interrupts_blocked():
             Parallel(n_jobs=workers)(delayed(int)() for _ in range(workers))
-        _started = workers
 
 
 def stop_workers() -> None:
@@ -133,20 +134,17 @@ def _stop() -> None:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers, and only it hears Ctrl-C
+def _interrupts_blocked() -> Iterator[None]:
+    """Let Ctrl-C wait until the end of the block, in this thread and in what is started here."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     # what keeps track of shared memory is started along with the first worker, and then unblocks signals
     resource_tracker.ensure_running()
     loky_tracker.ensure_running()
     # a thread started here keeps it blocked, and so do the workers with which it replaces others later
-    blocks = getattr(signal, "pthread_sigmask", None)
-    mask = blocks(signal.SIG_BLOCK, {signal.SIGINT}) if blocks else None
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        if blocks:
-            blocks(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

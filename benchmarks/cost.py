@@ -17,8 +17,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from bench_memory import LOOK_EVERY, resident
+from computer import computer
 
 from aocsim.output import write_json
 
@@ -33,7 +35,7 @@ LIMITS = {
 }
 
 
-def cost(words: list[str]) -> dict[str, float]:
+def cost(words: list[str]) -> dict[str, Any]:
     """Seconds and bytes of one command, its results thrown away."""
     with tempfile.TemporaryDirectory() as place:
         began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -53,7 +55,7 @@ def cost(words: list[str]) -> dict[str, float]:
         "seconds": round(seconds, 1),
         "processor_seconds": round(processor, 1),
         "bytes": peak,
-        "cores": os.cpu_count() or 1,
+        "computer": computer(os.cpu_count() or 1),
     }
 
 

@@ -11,13 +11,13 @@ benchmarks/results/point_cost.json.
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from computer import computer
 from loads import task_of
 
 from aocsim.library import Library
@@ -79,7 +79,7 @@ def main() -> None:
     seconds = {name: round(float(np.median(found)), 3) for name, found in clock.spent.items()}
     whole = sum(value for name, value in seconds.items() if name != "trims")
     found = {
-        "processor": platform.processor() or platform.machine(), "points": arguments.points,
+        "computer": computer(1), "points": arguments.points,
         "samples": arguments.samples, "processor_seconds": seconds, "point": round(whole, 3), "allowed": ALLOWED,
         "outside_solving": round(whole - seconds["trims and samples"], 3),
         "per_transient_us": round(1e6 * per_transient(), 1),

@@ -15,10 +15,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import time
 from pathlib import Path
 from typing import Any
+
+from computer import computer
 
 RESULTS = Path(__file__).resolve().parent / "results"
 MODULES = ("ours", "peers_jax", "peers_torch", "peers_scipy")
@@ -76,7 +76,7 @@ def main() -> None:
             rows = compare(track, load, count, known, rounds, found)
             name = f"{track}/{load}"
             found["tracks"][name] = {
-                "machine": machine(arguments.threads),
+                "machine": computer(arguments.threads),
                 "rounds": rounds,
                 "quick": arguments.quick,
                 "trajectories": count,
@@ -84,22 +84,6 @@ def main() -> None:
                 "rows": rows,
             }
             write(RESULTS / f"{arguments.out}.json", found)
-
-
-def machine(threads: int) -> dict[str, Any]:
-    """Where this was measured."""
-    model = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
-    return {
-        "processor": model,
-        "processors": os.cpu_count(),
-        "threads": threads,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
 
 
 def compare(

@@ -128,14 +128,17 @@ def test_runs_ended_at_random(tmp_path: Path, earlier: Path, sent: signal.Signal
 # --- workers ---
 
 
-BETWEEN_STEPS = """
+AT_A_PLACE = """
 import os, signal, sys
-from aocsim.scenarios import sample
+import {module} as module
 from aocsim.__main__ import main
 
-def interrupted(*arguments):
-    os.kill(os.getpid(), signal.SIGINT)
-sample.fixed_points = interrupted
+real = module.{function}
+def interrupted(*arguments, **options):
+    module.{function} = real
+    os.killpg(0, signal.SIGINT)
+    return real(*arguments, **options)
+module.{function} = interrupted
 sys.argv = ["aocsim", "run", "heart", "--threads", "2", "--out", "out", *{arguments!r}]
 main()
 """
@@ -150,10 +153,19 @@ def members(group: int) -> list[str]:
     return [what for pgid, state, what in lines if int(pgid) == group and not state.startswith("Z")]
 
 
-def test_an_interrupt_while_the_workers_are_idle_ends_them(tmp_path: Path) -> None:
-    """Between two steps nobody waits for a worker, and none is killed on the way out."""
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        ("aocsim.scenarios.sample", "fixed_points"),  # between two steps, while nobody waits for a worker
+        ("aocsim.parallel", "Parallel"),  # while workers are started, deaf to it
+    ],
+)
+def test_an_interrupt_beside_the_solves_ends_run_and_workers(
+    tmp_path: Path, module: str, function: str
+) -> None:
+    run = [*SMALL, "--set", "samples=200"]
     process = subprocess.Popen(
-        [sys.executable, "-c", BETWEEN_STEPS.format(arguments=[*SMALL, "--set", "samples=200"])],
+        [sys.executable, "-c", AT_A_PLACE.format(arguments=run, module=module, function=function)],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         stderr=subprocess.PIPE,
@@ -163,9 +175,8 @@ def test_an_interrupt_while_the_workers_are_idle_ends_them(tmp_path: Path) -> No
     try:
         _, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (130, "aocsim: interrupted\n")
-        for _ in range(100):
-            if not members(process.pid):
-                break
+        deadline = time.monotonic() + 10
+        while members(process.pid) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not members(process.pid)
     finally:
