@@ -23,6 +23,8 @@ from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from threadpoolctl import ThreadpoolController
 
+from aocsim.interrupts import interrupts_deferred
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -87,8 +89,9 @@ def parallel(
 def _work(work: Callable[[Task], Result], task: Task, parent: int) -> Result:
     """`work` on a task, in a worker that ends with its parent."""
     global _watching
-    # a worker elsewhere, on a cluster, has another parent
-    if not _watching and "loky" in type(multiprocessing.current_process()).__module__:
+    # a worker elsewhere, on a cluster, has another parent, and one of a worker is a thread in it
+    started_here = "loky" in type(multiprocessing.current_process()).__module__ and os.getpid() != parent
+    if started_here and not _watching:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # blocked as it is, a library could unblock it
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
         _watching = True
@@ -111,7 +114,8 @@ def _start(workers: int) -> None:
     global _started
     if workers != _started:
         _started = workers  # from now on there may be some to end
-        with _interrupts_blocked():
+        # blocked for the workers, which inherit that; deferred for this process, whose other threads hear it
+        with interrupts_deferred(), _interrupts_blocked():
             Parallel(n_jobs=workers)(delayed(int)() for _ in range(workers))
 
 
@@ -135,7 +139,7 @@ def _stop() -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Let Ctrl-C wait until the end of the block, in this thread and in what is started here."""
+    """Let Ctrl-C pass by this thread, and what is started here, until the end of the block."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

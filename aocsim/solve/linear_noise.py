@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aocsim.errors import PhysicsError
 from aocsim.loop import Loop
 from aocsim.solve.integrators import integrate
 from aocsim.solve.retarded import all_pass
@@ -123,6 +124,9 @@ def sampled_noise(
 
     Returns:
         (transients, repeats, times, n) V at the node.
+
+    Raises:
+        PhysicsError: the linearised loop grows beyond all numbers.
     """
     # compiled code is loaded by those who compute, not at import
     from aocsim.solve.noise_kernels import propagate
@@ -131,8 +135,11 @@ def sampled_noise(
     # far finer than the stretches are, unless states of different units and rates stand side by side
     kind = np.float32 if states == loop.channels else np.float64
     precision = np.dtype(kind)
+    out = np.zeros((*normals.shape[:3], loop.channels))
+    if paths.shape[1] < 2:
+        return out
+    normals = np.ascontiguousarray(normals)
     middle = np.stack([paths[:, a : b + 1].mean(axis=1) for a, b in pairwise(edges)], axis=1)
-    out = np.empty((*normals.shape[:3], loop.channels))
     each = np.repeat(np.arange(len(paths)), middle.shape[1]).reshape(middle.shape[:2])
     together = max(1, TOGETHER // (middle.shape[1] * states**2))
     for begin in range(0, len(paths), together):
@@ -146,6 +153,10 @@ def sampled_noise(
             edges,
             normals[some],
             out[some],
+        )
+    if not np.isfinite(out[:, :, -1]).all():
+        raise PhysicsError(
+            "white noise overflows: the loop, linearised along its transient, is far from stable"
         )
     return out
 

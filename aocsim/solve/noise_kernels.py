@@ -74,8 +74,8 @@ def transition(
 def upper_factor(q: Array, least: float, size: Array) -> None:
     """Overwrite a covariance q (M, M), which may be singular, by an upper U with U^T U = q; size is scratch (M,).
 
-    States of a loop have different units, so that correlations are factored; `least` is added to their diagonal and
-    is the smallest that a pivot can be.
+    States of a loop have different units, so that correlations are factored, with `least` added to their diagonal. A
+    state of which less than that is its own follows from the others.
     """
     m, real = q.shape[0], q.dtype.type
     floor, nothing, one = real(least), real(0), real(1)
@@ -98,10 +98,14 @@ def upper_factor(q: Array, least: float, size: Array) -> None:
             a = q[k, i]
             for j in range(m):
                 row[j] -= a * q[k, j]
-        pivot = row[i]
-        scale = one / np.sqrt(floor if pivot < floor else pivot)
-        for j in range(m):
-            row[j] *= scale
+        if row[i] < floor:
+            # what is left of a channel that follows from those before it is rounding: it would be blown up
+            row[:] = nothing
+            row[i] = np.sqrt(floor)
+        else:
+            scale = one / np.sqrt(row[i])
+            for j in range(m):
+                row[j] *= scale
     for i in range(m):
         for j in range(i):
             q[i, j] = nothing

@@ -8,10 +8,12 @@ from scipy.linalg import expm, solve_continuous_lyapunov
 
 from aocsim.compose import compose, photocurrent_matrix
 from aocsim.constants import BOLTZMANN, ELEMENTARY_CHARGE
+from aocsim.errors import PhysicsError
 from aocsim.experiment import NOISE_PIECES
 from aocsim.loop import Arm, Loop
 from aocsim.solve.integrators import integrate
 from aocsim.solve.linear_noise import (
+    LEAST_VARIANCE,
     SERIES,
     discretise,
     factor,
@@ -21,7 +23,7 @@ from aocsim.solve.linear_noise import (
 )
 from aocsim.solve.noise_kernels import transition, upper_factor
 from aocsim.solve.steady import steady_state
-from aocsim.stages import Noise, Pole, Scale
+from aocsim.stages import Affine, Noise, Pole, Scale
 
 INTERVAL = 1 / 4.6875e6
 TAU = 1 / (2 * np.pi * 5e6)
@@ -118,6 +120,46 @@ def test_compiled_transition_is_expm_and_van_loans(kind, within, seed, power):
     )  # which is held to Van Loan's and Lyapunov's above
     np.testing.assert_allclose(phi, expected, rtol=0, atol=within * max(1.0, np.abs(expected).max()))
     np.testing.assert_allclose(q, covariance, rtol=0, atol=within * np.abs(covariance).max())
+
+
+@pytest.mark.parametrize(("kind", "within"), [(np.float64, 1e-9), (np.float32, 1e-5)])
+@pytest.mark.parametrize("rank", [1, 3])
+def test_factor_where_many_states_follow_from_few(kind, within, rank):
+    """What rounding leaves of a pivot must not be divided by."""
+    for seed, n in enumerate((48, 100, 300)):
+        half = np.random.default_rng(seed).standard_normal((n, rank))
+        covariance = half @ half.T
+        up = covariance.astype(kind)
+        upper_factor(up, LEAST_VARIANCE[np.dtype(kind)], np.empty(n, kind))
+        np.testing.assert_allclose(up.T @ up, covariance, rtol=0, atol=within * covariance.max())
+
+
+def test_one_source_of_noise_for_all_channels():
+    """One channel has noise and drives all others: against the covariance in double precision."""
+    n, rate = 48, 1 / TAU
+    rng = np.random.default_rng(5)
+    matrix = np.zeros((n, n))
+    matrix[1:, 0] = rng.standard_normal(n - 1)
+    noise = Noise("n", lambda x: np.where(np.arange(n) == 0, 1e-15, 0.0) * np.ones_like(x))
+    loop = Loop(n, (Arm("+", (Affine(matrix), noise)),), (Pole(np.full(n, rate)),))
+    normals = np.eye(4 * n).reshape(1, 4 * n, 4, n)
+    drawn = sampled_noise(loop, np.zeros((1, 4, n)), np.zeros((1, n)), INTERVAL, normals, 1)[0, :, -1]
+    jacobian, diffusion = loop.linearise(np.zeros(n), np.zeros(n))
+    expected = discretise(jacobian, diffusion, 3 * INTERVAL)[1]
+    np.testing.assert_allclose(drawn.T @ drawn, expected, rtol=0, atol=1e-3 * expected.max())
+
+
+def test_a_record_of_one_sample_has_no_noise_yet():
+    loop = Loop(2, (Arm("+", (Scale(0.5),)),), (Pole(np.full(2, 1 / TAU)),))
+    out = sampled_noise(loop, np.zeros((3, 1, 2)), np.zeros((3, 2)), INTERVAL, np.ones((3, 2, 1, 2)), 4)
+    assert out.shape == (3, 2, 1, 2) and not out.any()
+
+
+def test_a_loop_far_from_stable_is_refused():
+    noise = Noise("n", lambda x: np.full_like(x, 1e-15))
+    loop = Loop(2, (Arm("+", (Scale(500.0), noise)),), (Pole(np.full(2, 1 / TAU)),))
+    with pytest.raises(PhysicsError, match="white noise overflows"):
+        sampled_noise(loop, np.zeros((1, 9, 2)), np.zeros((1, 2)), INTERVAL, np.ones((1, 1, 9, 2)), 4)
 
 
 def test_a_state_without_noise_stays_so():
