@@ -5,10 +5,14 @@ import pytest
 from scipy.stats import qmc
 
 from aocsim.errors import InputError
+from aocsim.library import Library
+from aocsim.scenarios.load import what_if
+from aocsim.scenarios.whatif import sensitivity
 from aocsim.scenarios.whatif.budget import interactions, share
 from aocsim.scenarios.whatif.labels import edges_of, key_label, scale_of
 from aocsim.scenarios.whatif.schema import limit_of
 from aocsim.scenarios.whatif.sensitivity import indices
+from aocsim.scenarios.whatif.store import Found
 
 
 def test_independent_errors_add_in_squares():
@@ -78,3 +82,20 @@ def test_axes_are_in_units_in_which_numbers_are_read():
     assert scale_of([0.0, 2e-6], "s") == (1e6, "µs")
     assert scale_of([293.15, 303.15], "K") == (1.0, "K") and scale_of([20.0, 2000.0], "1") == (1.0, "")
     assert key_label("parts.poles.node", "MHz") == "poles: node (MHz)"
+
+
+def test_of_a_figure_that_is_nothing_no_number_is_named_as_leant_on():
+    """A share of nothing is no number, and must not be told as an enormous one."""
+    library = Library.open()
+    settings = {"factors": {"parts.slm.contrast": "10 %"}, "n": 4, "figures": ["saturated_fraction"]}
+    scenario = what_if("sensitivity", "heart", library, settings)
+    count = len(sensitivity.lay_out(scenario, library))
+    design = 4 * 3
+    found = [
+        Found({"saturated_fraction": 0.01 * k if k < design else 0.0 if k == design else 0.1})
+        for k in range(count)
+    ]
+    laid = sensitivity.lay(scenario, library, found)
+    assert count > design + 1
+    assert np.isnan(np.asarray(laid.variables["leaning"][1])).all()
+    assert not any("leans" in text for text in (*laid.notes, *laid.summary))

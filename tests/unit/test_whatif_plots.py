@@ -173,3 +173,11 @@ def test_machines_are_dots_in_rows_and_the_part_to_blame_is_named(drawn):
     assert "yield 100%" in figure.axes[0].get_yticklabels()[2].get_text()
     assert "serials 1 to 4, model heart" in titled(figure)
     assert "the mismatch of optics alone comes nearest" in data.attrs["notes"]
+
+
+def test_a_limit_in_per_cent_is_drawn_where_it_is(drawn):
+    figure = drawn(
+        study("montecarlo", float, serials=4, limits={"rms_shift": "< 250%"}), ["rms_shift", "nrmse_top"]
+    )
+    edges = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert edges == [2.5]

@@ -89,7 +89,7 @@ def projections(data: xarray.Dataset) -> Figure:
             axes[0], n, here["projected_efficiency_held"].values / 1e12, here["projected_beyond"].values
         )
         mark_beyond(axes[1], n, here["projected_power_held"].values, here["projected_beyond"].values)
-    own = data.isel(bandwidth=int(np.argmin(abs(data["bandwidth"].values - 5e6))))
+    own = data.isel(bandwidth=int(np.argmin(abs(data["bandwidth"].values - data.attrs["own_bandwidth_hz"]))))
     axes[0].plot(
         n,
         own["own_efficiency"] / 1e12,

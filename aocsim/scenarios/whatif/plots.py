@@ -14,7 +14,7 @@ from aocsim.output import write_atomically
 from aocsim.scenarios.whatif.budget import STATES, interactions
 from aocsim.scenarios.whatif.labels import WIDTH, label_of, title
 from aocsim.scenarios.whatif.montecarlo import LEVEL
-from aocsim.scenarios.whatif.schema import WHAT_IF, Sweep, WhatIf, known_figure
+from aocsim.scenarios.whatif.schema import WHAT_IF, Sweep, WhatIf, known_figure, limit_of
 from aocsim.scenarios.whatif.sweep import MOST_DIMENSIONS
 from aocsim.scenarios.whatif.sweep_plots import sweep
 from aocsim.scenarios.whatif.tables import figures_of
@@ -98,7 +98,7 @@ def montecarlo(data: xarray.Dataset, scenario: WhatIf, figures: Sequence[str]) -
             )
             axis.scatter(values, place, s=9, color=BLUE, alpha=0.7, linewidths=0, zorder=2)
         if name in limits:
-            edge = float(str(limits[name]).lstrip("<>= "))
+            _, edge = limit_of(str(limits[name]))
             axis.axvline(edge, color="black", linewidth=0.9, linestyle="--")
             axis.set_title(f"limit {limits[name]}", fontsize=9)
         axis.set_xlabel(label_of(name))

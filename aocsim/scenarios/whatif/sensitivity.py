@@ -190,7 +190,8 @@ def lay(scenario: Sensitivity, library: Library, found: Sequence[Found]) -> Laid
         for key, table in indices(values, scenario.seed).items():
             tables[key][row] = table
         scale = column([nominal], name)[0]
-        leaning[row] = (column(ends, name).reshape(-1, 2) - scale) / scale
+        if scale:  # of nothing no change is a share
+            leaning[row] = (column(ends, name).reshape(-1, 2) - scale) / scale
         for k, factor in enumerate(factors):
             summary[f"{name}_total.{factor.key}"] = float(tables["total"][row, k])
         most = [k for k in np.argsort(-_largest(leaning[row])) if _largest(leaning[row])[k] > 0][:5]
