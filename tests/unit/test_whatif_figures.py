@@ -99,3 +99,12 @@ def test_of_a_figure_that_is_nothing_no_number_is_named_as_leant_on():
     assert count > design + 1
     assert np.isnan(np.asarray(laid.variables["leaning"][1])).all()
     assert not any("leans" in text for text in (*laid.notes, *laid.summary))
+
+
+def test_one_factor_alone_has_all_of_the_variance():
+    values = np.random.default_rng(0).standard_normal((3, 256))
+    values[2] = values[1]  # A with its only column from B is B
+    found = indices(values, 1)
+    assert found["first"].shape == found["total_low"].shape == (1,)
+    assert found["first"][0] == pytest.approx(1.0, abs=0.15)
+    assert found["total"][0] == pytest.approx(1.0, abs=0.15)

@@ -273,6 +273,7 @@ def indices(values: Array, seed: int) -> dict[str, Array]:
 
 def _estimate(values: Array) -> Array:
     """(2, factors) indices of first order and total."""
-    evaluated = {"f_A": values[0][None], "f_B": values[1][None], "f_AB": values[2:][:, None]}
-    result = sobol_indices(func=evaluated, n=values.shape[1])
-    return np.stack([np.atleast_1d(result.first_order), np.atleast_1d(result.total_order)])
+    # the figure twice: SciPy takes one figure of one factor for a number, and fails
+    a, b, mixed = (np.stack([part, part], axis=-2) for part in (values[0], values[1], values[2:]))
+    result = sobol_indices(func={"f_A": a, "f_B": b, "f_AB": mixed}, n=values.shape[1])
+    return np.stack([np.reshape(found, (2, -1))[0] for found in (result.first_order, result.total_order)])
