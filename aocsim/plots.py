@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.gantt import timeline
-from aocsim.output import write_atomically
-from aocsim.style import BLUE, GREEN, GREY, PURPLE, SKY, STYLE, VERMILION, YELLOW, source_of
+from aocsim.pictures import write_figures
+from aocsim.style import BLUE, GREEN, GREY, PURPLE, SKY, VERMILION, YELLOW, source_of
 
 if TYPE_CHECKING:
     import xarray
@@ -28,13 +26,6 @@ GRID_COLUMNS, GRID_ROWS = 6, 5
 
 def write_pictures(data: xarray.Dataset, folder: Path) -> list[Path]:
     """Draw and write all pictures of a "sample" result, each complete or not at all."""
-    import matplotlib
-
-    # a notebook names its backend in the environment, and must be able to go on drawing
-    if "matplotlib.pyplot" not in sys.modules and "MPLBACKEND" not in os.environ:
-        matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     drawings: dict[str, Callable[[xarray.Dataset], Figure]] = {
         "samples.png": samples,
         "settling.png": settling_grid,
@@ -43,19 +34,7 @@ def write_pictures(data: xarray.Dataset, folder: Path) -> list[Path]:
     }
     if data.sizes["recorded_sample"] and data.sizes["trial"]:
         drawings["voltages.png"] = voltages
-    written = []
-    with matplotlib.rc_context(STYLE):
-        for name, draw in drawings.items():
-            figure = draw(data)
-            path = folder / name
-            write_atomically(path, partial(_save, figure))
-            pyplot.close(figure)
-            written.append(path)
-    return written
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, format="png")
+    return write_figures({name: partial(draw, data) for name, draw in drawings.items()}, folder)
 
 
 def _summary(data: xarray.Dataset) -> dict[str, Any]:

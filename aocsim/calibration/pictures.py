@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import cycle
@@ -16,8 +14,8 @@ from numpy.typing import NDArray
 
 from aocsim.calibration.chain import LAW, NAMES
 from aocsim.calibration.transient_fit import COMMON
-from aocsim.output import write_atomically
-from aocsim.style import BLUE, GREEN, GREY, ORANGE, STYLE, VERMILION
+from aocsim.pictures import write_figures
+from aocsim.style import BLUE, GREEN, GREY, ORANGE, VERMILION
 
 if TYPE_CHECKING:
     import xarray
@@ -35,12 +33,6 @@ LOUD = 99.0  # per cent of the residuals within the colour scale
 
 def write_pictures(data: xarray.Dataset, folder: Path) -> None:
     """Draw and write all pictures of a calibration, each complete or not at all."""
-    import matplotlib
-
-    if "matplotlib.pyplot" not in sys.modules and "MPLBACKEND" not in os.environ:
-        matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     drawings: dict[str, Callable[[xarray.Dataset], Figure]] = {
         "errors.png": errors,
         "parameters.png": parameters,
@@ -48,15 +40,7 @@ def write_pictures(data: xarray.Dataset, folder: Path) -> None:
     }
     if "transient_chi_squared" in data:
         drawings["transients.png"] = transients
-    with matplotlib.rc_context(STYLE):
-        for name, draw in drawings.items():
-            figure = draw(data)
-            write_atomically(folder / name, partial(_save, figure))
-            pyplot.close(figure)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, format="png")
+    write_figures({name: partial(draw, data) for name, draw in drawings.items()}, folder)
 
 
 def _shown(data: xarray.Dataset) -> list[str]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aocsim.output import write_atomically
-from aocsim.style import BLUE, GREEN, GREY, METHODS, ORANGE, STYLE, VERMILION
+from aocsim.pictures import write_figures
+from aocsim.style import BLUE, GREEN, GREY, METHODS, ORANGE, VERMILION
 
 if TYPE_CHECKING:
     import xarray
@@ -32,21 +29,9 @@ LIMIT = 1.6  # network units to either side
 
 def write_distributions(data: xarray.Dataset, folder: Path) -> None:
     """Draw and write both pictures, each complete or not at all."""
-    import matplotlib
-
-    if "matplotlib.pyplot" not in sys.modules and "MPLBACKEND" not in os.environ:
-        matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    with matplotlib.rc_context(STYLE):
-        for name, draw in {"distributions.png": clouds, "distances.png": distances}.items():
-            figure = draw(data)
-            write_atomically(folder / name, partial(_save, figure))
-            pyplot.close(figure)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, format="png")
+    write_figures(
+        {"distributions.png": lambda: clouds(data), "distances.png": lambda: distances(data)}, folder
+    )
 
 
 def _source(data: xarray.Dataset) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aocsim.gantt import NAMES, PHASES, ROW, time_scale, time_text
-from aocsim.scenarios.studies.plots import write_figures
+from aocsim.pictures import write_figures
 from aocsim.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aocsim.output import write_atomically
+from aocsim.pictures import write_figures
 from aocsim.scenarios.roadmap.drawing import COLOURS, INK, MARKS, frequency, mark_beyond, told, wanted_of
 from aocsim.scenarios.roadmap.plots_limits import assumptions, limits, settling
-from aocsim.style import BLUE, GREY, ORANGE, STYLE
+from aocsim.style import BLUE, GREY, ORANGE
 
 if TYPE_CHECKING:
     import xarray
@@ -22,18 +22,7 @@ if TYPE_CHECKING:
 
 def write_single(data: xarray.Dataset, folder: Path) -> list[Path]:
     """Draw all pictures of a result into a folder; returns the files."""
-    import matplotlib as mpl
-    from matplotlib import pyplot
-
-    out = []
-    with mpl.rc_context(STYLE):
-        for name, draw in PICTURES.items():
-            figure = draw(data)
-            path = folder / f"{name}.png"
-            write_atomically(path, partial(figure.savefig, format="png"))
-            pyplot.close(figure)
-            out.append(path)
-    return out
+    return write_figures({f"{name}.png": partial(draw, data) for name, draw in PICTURES.items()}, folder)
 
 
 def energy(data: xarray.Dataset) -> Figure:

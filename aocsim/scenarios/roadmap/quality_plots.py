@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aocsim.scenarios.studies.plots import W2, write_figures
+from aocsim.pictures import write_figures
+from aocsim.scenarios.studies.plots import W2
 from aocsim.style import BLUE, GREEN, GREY, METHODS, ORANGE, PURPLE, SKY, VERMILION
 
 if TYPE_CHECKING:

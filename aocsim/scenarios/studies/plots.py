@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aocsim.output import write_atomically
-from aocsim.style import BLUE, GREY, METHODS, PURPLE, STYLE, VERMILION
+from aocsim.pictures import write_figures
+from aocsim.style import BLUE, GREY, METHODS, PURPLE, VERMILION
 
 if TYPE_CHECKING:
     import xarray
@@ -28,26 +25,6 @@ def write_study(data: xarray.Dataset, folder: Path) -> None:
     """Draw and write the picture KIND.png, complete or not at all."""
     kind = str(data.attrs["kind"])
     write_figures({f"{kind}.png": lambda: DRAWN[kind](data)}, folder)
-
-
-def write_figures(drawings: Mapping[str, Callable[[], Figure]], folder: Path) -> list[Path]:
-    """Draw and write pictures by the names of their files, each complete or not at all; returns them."""
-    import matplotlib
-
-    if "matplotlib.pyplot" not in sys.modules and "MPLBACKEND" not in os.environ:
-        matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    with matplotlib.rc_context(STYLE):
-        for name, draw in drawings.items():
-            figure = draw()
-            write_atomically(folder / name, partial(_save, figure))
-            pyplot.close(figure)
-    return [folder / name for name in drawings]
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, format="png")
 
 
 def _titled(figure: Figure, data: xarray.Dataset, title: str) -> None:
