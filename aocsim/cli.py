@@ -16,6 +16,7 @@ from aocsim.calibration import commands as calibration_commands
 from aocsim.console import DIFFERENT, Group, run_app
 from aocsim.errors import InputError, unknown_name
 from aocsim.folders import output_folder
+from aocsim.options import LibraryOption, QuietOption
 from aocsim.output import write_atomically
 from aocsim.terminal import NOTHING, print_table, say, short_path
 from aocsim.twin import commands as twin_commands
@@ -34,6 +35,12 @@ def _folder(text: str | Path) -> Path:
     return Path(text)
 
 
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", parser=_folder, metavar="DIR", help="Folder of the results.  [results/SCENARIO]"),
+]
+
+
 KINDS: tuple[Kind, ...] = ("parts", "machines", "models", "scenarios")
 LAST = 100  # iterations over which the final loss is averaged
 
@@ -47,9 +54,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-LibraryOption = Annotated[
-    Path | None, typer.Option("--library", metavar="DIR", help="Folder of sheets that is searched first.")
-]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -62,7 +66,6 @@ SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="See
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", metavar="N", help="Workers; 0 takes all cores.")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 
 def main() -> None:
@@ -92,12 +95,7 @@ def _run(
     scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="Name, or path of a .toml file.")],
     changes: SetOption = None,
     seed: SeedOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", parser=_folder, metavar="DIR", help="Folder of the results.  [results/SCENARIO]"
-        ),
-    ] = None,
+    out: OutOption = None,
     threads: ThreadsOption = None,
     cluster: whatif_commands.ClusterOption = None,
     quiet: QuietOption = False,
@@ -147,12 +145,7 @@ def _roadmap(
     ] = "roadmap_single",
     changes: SetOption = None,
     seed: SeedOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", parser=_folder, metavar="DIR", help="Folder of the results.  [results/SCENARIO]"
-        ),
-    ] = None,
+    out: OutOption = None,
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
     library: LibraryOption = None,

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.errors import InputError, PhysicsError
+from aocsim.experiment import SETTLED
 from aocsim.library import Library
 from aocsim.scenarios import sample
 from aocsim.scenarios.load import load_sample
-
-SETTLED = 0.01
-"""Of the way, at which a channel counts as settled."""
 
 WAYS = ("chosen", "in_order")
 

@@ -142,9 +142,9 @@ def schedule(
     """Timeline of `steps` diffusion steps with `trials` solves each.
 
     Weights are loaded once, since they depend on the step size and not on time; before every step where two programs
-    take turns. A trial closes the loop from a
-    discharged node, records and opens it; re-arming and transfer go on behind it. A loop closes as soon as the
-    drive is set, the digitiser is re-armed and the spacing is kept, also from one step or sample to the next.
+    take turns. A trial closes the loop from a discharged node, records and opens it; re-arming and transfer go on
+    behind it. A loop closes as soon as the drive is set, the digitiser is re-armed and the spacing is kept, also from
+    one step or sample to the next.
 
     Args:
         machine: for the parts' durations.

@@ -13,6 +13,7 @@ import typer
 
 from aocsim.errors import InputError
 from aocsim.folders import output_folder
+from aocsim.options import LibraryOption, QuietOption
 from aocsim.terminal import say, short_path
 
 if TYPE_CHECKING:
@@ -42,10 +43,6 @@ ClusterOption = Annotated[
     typer.Option("--cluster", metavar="ADDRESS", help="Dask scheduler, tcp://HOST:PORT (extra `cluster`)."),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Run however many points there are.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-LibraryOption = Annotated[
-    Path | None, typer.Option("--library", metavar="DIR", help="Folder of sheets that is searched first.")
-]
 
 
 def register(app: typer.Typer) -> None:

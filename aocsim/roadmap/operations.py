@@ -20,10 +20,6 @@ import math
 
 from aocsim.errors import InputError
 
-BY_BANDWIDTH = "2 N^2 per 1/f_3dB"
-BY_TIME_CONSTANT = "2 N^2 per tau"
-USEFUL = "2 x evaluations x nonzero weights per settling time"
-
 
 def _positive(**values: float) -> None:
     for name, value in values.items():

@@ -20,12 +20,11 @@ from aocsim.spec import MachineSpec
 
 Array = NDArray[np.float64]
 
-BURN = (
-    4  # quarters of the slowest settling time to 1 %, after which noise is stationary to 1e-4 of its variance
-)
-PER_TIME_CONSTANT = (
-    1.0  # steps in the node's own, which the method knows exactly; relaxed loops are much slower
-)
+BURN = 4
+"""Quarters of the slowest settling time to 1 %, after which noise is stationary to 1e-4 of its variance."""
+
+PER_TIME_CONSTANT = 1.0
+"""Steps in the node's own time constant, which the method knows exactly; relaxed loops are much slower."""
 
 
 @dataclass(frozen=True)

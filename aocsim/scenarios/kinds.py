@@ -10,7 +10,7 @@ from aocsim.scenarios.distributions_schema import Distributions
 from aocsim.scenarios.models_schema import ModelsOnMachine
 from aocsim.scenarios.roadmap.modules_schema import RoadmapModules
 from aocsim.scenarios.roadmap.quality_schema import QualityEnergy
-from aocsim.scenarios.roadmap.schema import ROADMAP
+from aocsim.scenarios.roadmap.schema import RoadmapSingle
 from aocsim.scenarios.schema import Scenario
 from aocsim.scenarios.studies.schema import STUDIES
 
@@ -18,7 +18,7 @@ OneRun = Scenario | Calibration | ModelsOnMachine | RoadmapModules
 """A scenario that one run computes."""
 
 OF_ROADMAP: Mapping[str, type[OneRun]] = {
-    **ROADMAP,
+    "roadmap_single": RoadmapSingle,
     "roadmap_modules": RoadmapModules,
     "quality_energy": QualityEnergy,
 }

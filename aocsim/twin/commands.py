@@ -8,12 +8,8 @@ from typing import Annotated
 import typer
 
 from aocsim.errors import InputError
+from aocsim.options import LibraryOption, QuietOption
 from aocsim.terminal import print_table, say, short_path
-
-LibraryOption = Annotated[
-    Path | None, typer.Option("--library", metavar="DIR", help="Folder of sheets that is searched first.")
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -30,7 +30,7 @@ LAYERS = (
     ("compiler",),
     ("diffusion",),
     ("timeline", "record", "metrics", "plots", "gantt", "provenance", "inputs", "significance"),
-    ("spool",),
+    ("spool", "pictures"),
     ("style",),
     ("compose", "memory"),
     ("live",),
@@ -46,7 +46,7 @@ LAYERS = (
     ("power",),
     ("stages",),
     ("law", "_kernels", "parallel"),
-    ("units", "seeds", "constants", "interrupts", "arguments"),
+    ("units", "seeds", "constants", "interrupts", "arguments", "options"),
     ("errors",),
 )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aocsim.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from aocsim.units import format_si
 
 if TYPE_CHECKING:
     import xarray
@@ -21,10 +22,7 @@ INK = "#222222"
 
 def frequency(value: float) -> str:
     """Hz as text."""
-    for unit, size in (("GHz", 1e9), ("MHz", 1e6), ("kHz", 1e3)):
-        if value >= size:
-            return f"{value / size:g} {unit}"
-    return f"{value:g} Hz"
+    return format_si(value, "hertz")
 
 
 def mark_beyond(axis: Axes, x: Any, y: Any, beyond: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -11,15 +10,9 @@ from aocsim.errors import InputError, unknown_name
 from aocsim.library import Library
 from aocsim.roadmap.equipment import SHEETS, equipment_sheets
 from aocsim.scenarios.roadmap.quality_schema import LoopsTable
-from aocsim.scenarios.roadmap.schema import Bandwidth
+from aocsim.scenarios.roadmap.schema import Bandwidth, growing
 from aocsim.scenarios.schema import Diffusion, Solve, Stored, Table, Timeline, choices
 from aocsim.spec import SHEET, MachineSpec, PartSpec, Text, part_for
-
-
-def _growing(value: tuple[int, ...]) -> tuple[int, ...]:
-    if any(b <= a for a, b in pairwise(value)):
-        raise ValueError("must grow from one to the next")
-    return value
 
 
 def _loads_of(value: tuple[float, ...]) -> tuple[float, ...]:
@@ -28,9 +21,7 @@ def _loads_of(value: tuple[float, ...]) -> tuple[float, ...]:
     return value
 
 
-Counts = Annotated[
-    tuple[int, ...], Field(min_length=1, max_length=64, strict=False), AfterValidator(_growing)
-]
+Counts = Annotated[tuple[int, ...], Field(min_length=1, max_length=64, strict=False), AfterValidator(growing)]
 Widths = Annotated[tuple[int, ...], Field(min_length=1, max_length=4096, strict=False)]
 Loads = Annotated[tuple[float, ...], Field(max_length=64, strict=False), AfterValidator(_loads_of)]
 Sheets = Annotated[dict[str, dict[str, Text]], BeforeValidator(choices)]

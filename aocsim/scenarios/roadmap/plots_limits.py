@@ -195,8 +195,7 @@ def assumptions(data: xarray.Dataset) -> Figure:
     for k, axis in enumerate(axes[0]):
         here = data.isel(projected_bandwidth=k)
         needed, given, bound = (here[f"assumption_{which}"].values for which in ("needed", "given", "bound"))
-        more = names == "bandwidth of the emitters"  # here more than needed is good
-        strain = np.where(more, needed / given, given / needed)
+        strain = np.where(data["assumption_at_most"].values == 1, given / needed, needed / given)
         least = bound / needed
         for place, ratio, low, verdict in zip(
             places, strain, least, here["assumption_verdict"].values, strict=True

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aocsim.experiment import SETTLED
 from aocsim.library import Library
 from aocsim.machine import Machine
 from aocsim.roadmap import operations
@@ -18,7 +19,6 @@ from aocsim.scenarios.roadmap.schema import WithEquipment
 from aocsim.scenarios.sample import Run, Setup
 from aocsim.scenarios.schema import Record, Scenario
 
-SETTLED = 0.01  # of the way from rest, as the loop's own settling time
 MOST_EVALUATIONS = 1000  # that digital iteration is given
 
 

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aocsim.asbuilt import AsBuilt
 from aocsim.bench import spacing_of
-from aocsim.components import registry
 from aocsim.diffusion.methods import solves_per_step
 from aocsim.diffusion.network import load_network
 from aocsim.errors import InputError
@@ -112,7 +110,7 @@ def _projection(
     key: str = "bandwidth",
 ) -> tuple[float, Callable[[float], float]]:
     """Factor on settling times, and power in W of a module for the time in s of a solve."""
-    module = registry.build(AsBuilt(sheet, sheet.name, "module", serial, 1))
+    module = module_of(sheet, serial)
     technology = Technology(machine, equipment.switch, module, one.bandwidth)
     refuse_beyond(technology.limits(1), one.bandwidth, key)
     loops = Loops(scenario.loops.alpha, scenario.loops.radius)

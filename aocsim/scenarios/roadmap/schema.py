@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -14,6 +14,8 @@ from aocsim.roadmap.equipment import SHEETS, equipment_sheets
 from aocsim.scenarios.models_schema import ModelsOnMachine
 from aocsim.scenarios.schema import Table, quantity
 from aocsim.spec import SHEET, PartSpec, Text, flat_choice
+
+Number = TypeVar("Number", int, float)
 
 
 def _choices_in(table: str) -> BeforeValidator:
@@ -25,7 +27,8 @@ def _choices_in(table: str) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def _growing(value: tuple[float, ...]) -> tuple[float, ...]:
+def growing(value: tuple[Number, ...]) -> tuple[Number, ...]:
+    """Refuse numbers that do not grow from one to the next."""
     if any(b <= a for a, b in pairwise(value)):
         raise ValueError("must grow from one to the next")
     return value
@@ -34,22 +37,22 @@ def _growing(value: tuple[float, ...]) -> tuple[float, ...]:
 Choices = dict[str, dict[str, Text]]
 Bandwidth = Annotated[float, quantity("hertz", 1e3, 1e15)]
 Bandwidths = Annotated[
-    tuple[Bandwidth, ...], Field(min_length=1, max_length=64, strict=False), AfterValidator(_growing)
+    tuple[Bandwidth, ...], Field(min_length=1, max_length=64, strict=False), AfterValidator(growing)
 ]
 Channels = Annotated[
     tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...],
     Field(min_length=1, max_length=64, strict=False),
-    AfterValidator(_growing),
+    AfterValidator(growing),
 ]
 Counts = Annotated[
     tuple[Annotated[int, Field(ge=1, le=10**9)], ...],
     Field(min_length=1, max_length=64, strict=False),
-    AfterValidator(_growing),
+    AfterValidator(growing),
 ]
 Factors = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1e6)], ...],
     Field(min_length=1, max_length=64, strict=False),
-    AfterValidator(_growing),
+    AfterValidator(growing),
 ]
 
 
@@ -157,7 +160,3 @@ class RoadmapSingle(WithEquipment):
                 )
             found[name] = sheet.with_overrides(changes, key)
         return found
-
-
-ROADMAP: dict[str, type[WithEquipment]] = {"roadmap_single": RoadmapSingle}
-"""Kinds of scenarios of the roadmap."""

@@ -238,7 +238,7 @@ def summary_of(scenario: RoadmapSingle, found: Mapped) -> dict[str, float | None
         "prototype_led_nj_per_op": emitters / rate * 1e9,
         "prototype_nj_per_op": ledger.analog_power / rate * 1e9,
         "prototype_analog_w": ledger.analog_power,
-        "useful_gops": prototype.useful / settling / 1e9,
+        "useful_gops": operations.useful_rate(prototype.evaluations, prototype.weights, settling) / 1e9,
         "useful_led_nj_per_op": emitters * settling / prototype.useful * 1e9,
         "useful_nj_per_op": ledger.settling_energy(settling) / prototype.useful * 1e9,
         "reference_nj_per_op": prototype.equipment.reference.energy(1.0) * 1e9,

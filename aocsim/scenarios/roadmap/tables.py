@@ -196,6 +196,12 @@ def assumption_table(rows: Sequence[Sequence[Assumption]]) -> Columns:
             "1",
             "unit of its numbers",
         ),
+        "assumption_at_most": (
+            ("assumption",),
+            np.array([int(one.at_most) for one in first], dtype=np.int8),
+            "1",
+            "1 where no more than needed is good, 0 where no less is",
+        ),
         "assumption_needed": (dims, np.array(over("needed")), unit, "number that the published chain needs"),
         "assumption_given": (dims, np.array(over("given")), unit, "number that the sheets give"),
         "assumption_bound": (
