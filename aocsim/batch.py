@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from aocsim.interrupts import raise_if_interrupted
 from aocsim.parallel import parallel
-from aocsim.solve.draws import fill_counted, key_schedule
+from aocsim.solve.common import standard_normals
+from aocsim.solve.draws import key_schedule
 
 Array = NDArray[np.float64]
 
@@ -50,15 +51,16 @@ class Draws:
         self._seed, self._name, self._places = seed, name, places
         self._begun: dict[str, int] = {}
 
-    def normals(self, which: str, shape: tuple[int, ...]) -> Array:
-        """(items, trials, ...) of "noise" or "read_out", shape without the items: those of the next trials."""
+    def normals(self, which: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """(items, trials, ...) of "noise" or "read_out", shape without the items: those of the next trials.
+
+        In single precision: there are many. They are not to be written to.
+        """
         trials, begun = shape[0], self._begun.get(which, 0)
         self._begun[which] = begun + trials
         keys = key_schedule(self._seed, f"{self._name}.{which}")
-        out = np.empty((len(self._places), *shape))
-        for item, (sample, step) in enumerate(self._places):
-            fill_counted(keys, (sample, step, begun), out[item])
-        return out
+        numbers = [(*place, trial) for place in self._places for trial in range(begun, begun + trials)]
+        return standard_normals(keys, np.array(numbers, dtype=np.int64), (len(self._places), *shape))
 
 
 def cut(length: int, size: int) -> list[slice]:

@@ -22,6 +22,8 @@ their special cases, to some units of the last place.
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +43,7 @@ SECOND_MULTIPLIER = np.uint64(0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)  # by which the key's words grow from round to round
 
 
+@lru_cache(maxsize=64)
 def key_schedule(seed: int, name: str) -> Words:
     """Keys of all rounds, (ROUNDS, 2), for the stream of this seed and name.
 
@@ -230,28 +233,34 @@ def fill_normals(draws: Draws, step: int, place: int, out: Array) -> None:
 
 
 @compiled
-def _fill_runs(keys: Words, first: int, second: int, third: int, out: Array) -> None:
-    """`fill_normals` for draws (runs, n) of one solve at consecutive places."""
-    groups = -(-out.shape[1] // 4)
+def _fill_runs(keys: Words, numbers: Words, out: Array) -> None:
+    """`fill_normals` for draws (runs, n) with the first three words of their counters, (runs, 3)."""
+    n = out.shape[1]
+    groups = -(-n // 4)
     draws = Draws(
         keys,
-        np.full(groups, first, dtype=np.uint64),
+        np.empty(groups, dtype=np.uint64),
         np.arange(groups).astype(np.uint64),
         np.empty((4, groups), dtype=np.uint64),
         np.empty((2, groups)),
         np.empty((4, groups)),
     )
     for run in range(out.shape[0]):
-        fill_normals(draws, second, third + run, out[run : run + 1])
+        draws.solve[:] = numbers[run, 0]
+        if n % 4:
+            fill_normals(draws, numbers[run, 1], numbers[run, 2], out[run : run + 1])
+        else:  # the numbers stand where they belong
+            philox(keys, draws.solve, numbers[run, 1], numbers[run, 2], draws.group, draws.words)
+            box_muller(draws.words, draws.scratch, out[run].reshape(4, groups))
 
 
-def fill_counted(keys: Words, number: tuple[int, int, int], out: Array) -> None:
-    """Standard normals of consecutive draws, each of which three words tell from all others of its stream.
+def fill_counted(keys: Words, numbers: Sequence[Sequence[int]] | NDArray[np.int64], out: Array) -> None:
+    """Standard normals of draws, each of which three words tell from all others of its stream.
 
     Args:
         keys: `key_schedule`.
-        number: of the first draw, each below 2^32; the others differ in the last word.
+        numbers: (draws, 3), each below 2^32.
         out: (draws, ...), in one piece; at most 2^34 numbers a draw.
     """
-    first, second, third = map(int, number)
-    _fill_runs(keys, first, second, third, out.reshape(len(out), -1))
+    if len(out):
+        _fill_runs(keys, np.asarray(numbers, dtype=np.uint64).reshape(len(out), 3), out.reshape(len(out), -1))

@@ -123,7 +123,7 @@ def test_a_draw_depends_on_its_counters_alone(channels):
 def test_a_counted_draw_is_that_of_a_solve_a_step_and_a_place():
     """Whatever its shape and precision."""
     keys, number, out = key_schedule(3, "test.draws"), (7, 11, 2), np.empty((2, 5, 9))
-    fill_counted(keys, number, out)
+    fill_counted(keys, [number, (7, 11, 3)], out)
     for place in (0, 1):
         expected = normals(3, 7, 1, 45, 1, place=2 + place, begin=11)[0, 0]
         np.testing.assert_array_equal(out[place].ravel(), expected)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from aocsim.scenarios.whatif.points import Point
 from aocsim.scenarios.whatif.schema import WhatIf
 from aocsim.scenarios.whatif.store import Found, opened, read_point, write_point
 from aocsim.scenarios.whatif.tables import check_figures
+from aocsim.solve.common import draws_in_common, keep_draws
 
 Work = Callable[[tuple[str, str]], tuple[str, Found]]
 Spread = Callable[[Work, Iterable[tuple[str, str]]], Iterator[tuple[str, Found]]]
@@ -83,9 +85,10 @@ def run_points(
         if waiting:
             threads = 0 if workers == 1 and spread is None else 1
             tasks = [(digest, _task(one.scenario, threads, library)) for digest, one in waiting.items()]
-            stream = _stream(_At(library), tasks, None if workers == 1 and spread is None else run)
+            work = _At(library, secrets.token_hex(8))
+            stream = _stream(work, tasks, None if workers == 1 and spread is None else run)
             # closed at once where it is cut short: workers must not outlive the loop that waits for them
-            with closing(stream):
+            with closing(stream), _no_draws_left():
                 for digest, found in stream:
                     results[digest] = found
                     if kept is not None:
@@ -99,6 +102,15 @@ def run_points(
             f"no point of the study was possible; the first one: {results[points[0].digest].error}"
         )
     return [results[one.digest] for one in points]
+
+
+@contextmanager
+def _no_draws_left() -> Iterator[None]:
+    """Where points are run in this process, it keeps draws no longer than the study lasts."""
+    try:
+        yield
+    finally:
+        keep_draws("")
 
 
 def _stream(
@@ -126,7 +138,8 @@ def _task(scenario: OneRun, threads: int, library: Library) -> str:
 class _At:
     """Runs a task with the sheets and models of a library; goes to other processes."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, study: str) -> None:
+        self.study = study
         self.library = replace(library, folders=tuple(folder.resolve() for folder in library.folders))
 
     def __call__(self, task: tuple[str, str]) -> tuple[str, Found]:
@@ -140,7 +153,8 @@ class _At:
         began = time.perf_counter()
         scenario = one_run(json.loads(text)["kind"]).from_json(text)
         try:
-            data = run_loaded(scenario, self.library, None).data
+            with draws_in_common(self.study):
+                data = run_loaded(scenario, self.library, None).data
         except (ResourceError, MemoryError):
             raise  # of this computer, not of the point: another time it may go
         except AocsimError as error:
