@@ -45,7 +45,7 @@ LAYERS = (
     ("spec",),
     ("power",),
     ("stages",),
-    ("law", "_kernels", "parallel"),
+    ("law", "_kernels", "parallel", "allocation"),
     ("units", "seeds", "constants", "interrupts", "arguments", "options"),
     ("errors",),
 )
