@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from multiprocessing import resource_tracker
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky import get_reusable_executor, process_executor
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from threadpoolctl import ThreadpoolController
 
@@ -30,6 +30,10 @@ Result = TypeVar("Result")
 
 PARENT_CHECK = 0.5
 """Seconds between a worker's looks for its parent."""
+
+GROWTH = 2**31
+"""Bytes by which a worker may grow before joblib takes it for leaking, and replaces it; its own 300 MB, counted from an
+idle worker, are less than what one keeps on purpose (`aocsim.solve.common`)."""
 
 _started = 0
 _watching = False
@@ -76,6 +80,7 @@ def parallel(
     # who ends an iteration early means it
     warnings.filterwarnings("ignore", message=r"\d+ tasks (which were|have been) ")
     finished = False
+    _forgive_lost_tasks()
     try:
         _start(workers)
         jobs = (delayed(_work)(work, task, os.getpid()) for task in tasks)
@@ -94,6 +99,7 @@ def _work(work: Callable[[Task], Result], task: Task, parent: int) -> Result:
     if started_here and not _watching:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # blocked as it is, a library could unblock it
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        process_executor._MAX_MEMORY_LEAK_SIZE = GROWTH
         _watching = True
     return work(task)
 
@@ -117,6 +123,28 @@ def _start(workers: int) -> None:
         # blocked for the workers, which inherit that; deferred for this process, whose other threads hear it
         with interrupts_deferred(), _interrupts_blocked():
             Parallel(n_jobs=workers)(delayed(int)() for _ in range(workers))
+
+
+def _forgive_lost_tasks() -> None:
+    """Let the thread that manages workers end as it would, where it trips over tasks that it has cancelled itself.
+
+    Told to kill the workers it cancels all tasks, kills the workers, and then looks up those that had still waited to
+    be handed out: a KeyError, which the interpreter would tell on stderr.
+    """
+    told = threading.excepthook
+    if getattr(told, "forgives_lost_tasks", False):
+        return
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        thread: Any = arguments.thread
+        manager = isinstance(thread, process_executor._ExecutorManagerThread)
+        if manager and arguments.exc_type is KeyError and thread.executor_flags.kill_workers:
+            thread.join_executor_internals()
+        else:
+            told(arguments)
+
+    hook.forgives_lost_tasks = True  # type: ignore[attr-defined]
+    threading.excepthook = hook
 
 
 def stop_workers() -> None:

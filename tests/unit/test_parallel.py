@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -57,6 +59,48 @@ def test_an_interrupt_waits_until_the_workers_are_there(monkeypatch: pytest.Monk
 
 def _in_a_worker(number: int) -> list[int]:
     return list(parallel.parallel(abs, [number, -1], 2))
+
+
+MORE_THAN_ARE_HANDED_OUT = """
+import time
+from joblib.externals.loky import get_reusable_executor
+from aocsim import parallel
+list(parallel.parallel(abs, [1, 2], 2))
+tasks = [get_reusable_executor(reuse=True).submit(time.sleep, 60) for _ in range(50)]
+time.sleep(1)
+parallel.stop_workers()
+assert all(task.done() for task in tasks)
+assert sorted(parallel.parallel(abs, [1, -2, 3], 2)) == [1, 2, 3]
+parallel.stop_workers()
+"""
+
+
+def test_tasks_that_were_never_handed_out_are_no_fault() -> None:
+    """loky looks up what it has cancelled: a KeyError told on stderr, and queues left behind."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", MORE_THAN_ARE_HANDED_OUT], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.monotonic() - began < 30
+
+
+def test_a_worker_that_keeps_memory_on_purpose_is_not_replaced() -> None:
+    """joblib takes 300 MB for a leak, and looks after every second."""
+    parallel.stop_workers()
+    who = set(parallel.parallel(_keeps, [400] * 6, 2))
+    assert len(who) <= 2
+    parallel.stop_workers()
+
+
+_kept: list[bytes] = []
+
+
+def _keeps(megabytes: int) -> int:
+    if not _kept:
+        _kept.append(b"1" * (megabytes * 10**6))
+    time.sleep(1.1)
+    return os.getpid()
 
 
 def test_a_worker_can_ask_for_workers() -> None:
