@@ -7,6 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Single = NDArray[np.float32]
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -96,9 +97,9 @@ def wobbling_light(
     crosstalk: Array,
     reach: int,
     gain: Array,
-    pixel: Array,
+    pixel: Single,
     common: Array,
-    out: Array,
+    out: Single,
 ) -> None:
     """out[arm, b] = diag(gain) crosstalk [common[b] (still + swing pixel[b]) + steady], each of the arm.
 
@@ -114,21 +115,45 @@ def wobbling_light(
         out: (2, solves, n, n).
     """
     n = still.shape[-1]
-    light = np.empty((n, n))
+    light, total = np.empty((n, n)), np.empty(n)
     for arm in range(2):
         for b in range(pixel.shape[0]):
             factor = common[b, arm]
             for j in range(n):
                 for i in range(n):
-                    wobbled = still[arm, j, i] + swing[arm, j, i] * pixel[b, arm, j, i]
+                    wobbled = still[arm, j, i] + swing[arm, j, i] * np.float64(pixel[b, arm, j, i])
                     light[j, i] = factor * wobbled + steady[arm, j, i]
             for j in range(n):
-                row = out[arm, b, j]
                 share = gain[arm, j] * crosstalk[arm, j, j]
                 for i in range(n):
-                    row[i] = share * light[j, i]
+                    total[i] = share * light[j, i]
                 for k in range(max(0, j - reach), min(n, j + reach + 1)):
                     if k != j:
                         share = gain[arm, j] * crosstalk[arm, j, k]
                         for i in range(n):
-                            row[i] += share * light[k, i]
+                            total[i] += share * light[k, i]
+                for i in range(n):
+                    out[arm, b, j, i] = total[i]
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def digitise(volts: Array, spread: Array, normals: Single, span: float, step: float) -> None:
+    """volts = min(step round((volts + spread normals) / step), span - step), clipped to +-span before.
+
+    Args:
+        volts: (rows, n) V, overwritten.
+        spread: (n,) V.
+        normals: (rows, n).
+        span: V.
+        step: V; 0 does not round, and cuts off nothing more.
+    """
+    for row in range(volts.shape[0]):
+        for i in range(volts.shape[1]):
+            x = volts[row, i] + spread[i] * normals[row, i]
+            # written so that what is not a number stays so
+            x = -span if x < -span else x
+            x = span if x > span else x
+            if step > 0.0:
+                x = np.rint(x / step) * step
+                x = span - step if x > span - step else x
+            volts[row, i] = x

@@ -28,7 +28,7 @@ FOR_TRACES = 2**26  # bytes of the budget that traces get in any case
 
 TRACES = 7  # of a solve, while noise is added and digitised
 COMMON = 10  # matrices of a loop that all solves share
-OWN = 16  # of a solve whose matrices are its own: flicker, optics, arms, arms folded, arms for the kernels
+OWN = 16  # of a solve whose matrices are its own: flicker, light, arms for the kernels; fewer where they are single
 DIAGNOSED = 14  # of an item, while its fixed point is sought
 LINEARISED = 22  # of an item, while its noise is propagated
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,21 +76,32 @@ def trimmed_exactly(machine: Machine, program: Program) -> Electronics:
 LEAST_RELAXED = 1e-4  # of the node's pole: a loop closer to alpha = 1 has no band of its own to speak of
 
 
-def photocurrent_matrix(machine: Machine, program: Program, flicker: Flicker | None = None) -> Array:
-    """Photocurrent for each watt of emitted light, A/W, ([solves,] 2, n, n) as [arm, output j, input i]."""
+@lru_cache(maxsize=1)  # of one batch after the other, whose solves have them in common
+def _light(machine: Machine, program: Program) -> tuple[Array, Array, Array]:
+    """Transmission of the modulated paths, how far it wobbles, and that of the paths around, (2, n, n) each."""
+    slm, optics = machine.slm, machine.optics
+    fan = optics.fan()
+    return fan * slm.response(program.weight), fan * slm.wobble(program.weight), optics.direct_matrix()
+
+
+def photocurrent_matrix(machine: Machine, program: Program, flicker: Flicker | None = None) -> NDArray[Any]:
+    """Photocurrent for each watt of emitted light, A/W, ([solves,] 2, n, n) as [arm, output j, input i].
+
+    Those of single solves are in single precision: there are many, and 6e-8 of a transmission is far less than its
+    flicker.
+    """
     slm, optics, detector = machine.slm, machine.optics, machine.detector
-    fan, steady = optics.fan(), optics.direct_matrix()
-    still = fan * slm.response(program.weight)
+    still, swing, steady = _light(machine, program)
     gain = detector.responsivity * detector.output_efficiency
     if flicker is None:
         return np.asarray(optics.collect(still + steady) * gain[:, :, None])
     from aocsim._kernels import wobbling_light  # compiled code is loaded by those who compute, not at import
 
-    swing, n = fan * slm.wobble(program.weight), machine.channels
-    pixel = flicker.pixel.reshape(-1, 2, n, n)
+    n = machine.channels
+    pixel = np.ascontiguousarray(flicker.pixel, dtype=np.float32).reshape(-1, 2, n, n)
     common = 1 + slm.flicker_common * flicker.common.reshape(-1, 2)
     # each arm in one piece, as its stage wants it
-    out = np.empty((2, len(pixel), n, n))
+    out = np.empty((2, len(pixel), n, n), dtype=np.float32)
     wobbling_light(still, swing, steady, optics.crosstalk, optics.reach, gain, pixel, common, out)
     return np.moveaxis(out, 0, 1).reshape(flicker.pixel.shape)
 
@@ -123,7 +136,7 @@ def compose(
     arms = []
     for index, sign in enumerate((1.0, -1.0)):
         matrix = np.ascontiguousarray(optics[..., index, :, :])
-        bias = np.matmul(matrix, np.full(matrix.shape[-1], machine.led.bias_power(index)))
+        bias = machine.led.bias_power(index) * np.matmul(matrix, np.ones(matrix.shape[-1], matrix.dtype))
         clamped = detector.bias_light_rejection[index] * bias
         stages: list[Stage] = [*front, Elementwise(machine.led.law(index))]
         stages += poles.stage(poles.led_over_carrier * machine.led.bandwidth(index))

@@ -30,16 +30,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.machine import Machine
 from aocsim.seeds import stream
-from aocsim.solve.draws import Words, fill_counted, key_schedule
+from aocsim.solve.common import standard_normals
+from aocsim.solve.draws import Words, key_schedule
 from aocsim.solve.kernels import compiled
 
 Array = NDArray[np.float64]
+Single = NDArray[np.float32]
 
 CORRELATION_AT_GRID = 0.9387  # s of equation (2) where rho = 1/e
 INDEPENDENT = 2.0  # s from which rho = 0
@@ -63,11 +66,11 @@ class Flicker:
     """Wobble of the modulators, frozen for each solve of a batch.
 
     Attributes:
-        pixel: (solves, 2, n, n) of unit variance.
+        pixel: (solves, 2, n, n) of unit variance; the process gives single precision: there are many.
         common: (solves, 2) of unit variance.
     """
 
-    pixel: Array
+    pixel: NDArray[Any]
     common: Array
 
 
@@ -90,7 +93,7 @@ class FlickerProcess:
     frame_time: float
     _shift: float = field(init=False, repr=False)
     _keys: Words = field(init=False, repr=False)
-    _waves: tuple[Array, Array] = field(init=False, repr=False)
+    _waves: tuple[Single, Single] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         rng = stream(self.seed, "flicker.lines")
@@ -98,7 +101,8 @@ class FlickerProcess:
         object.__setattr__(self, "_keys", key_schedule(self.seed, "flicker"))
         phase = rng.uniform(0, 2 * np.pi, (len(self.lines), self._width))
         size = np.sqrt(2 * np.atleast_1d(self.lines))[:, None]
-        object.__setattr__(self, "_waves", (size * np.cos(phase), size * np.sin(phase)))
+        waves = tuple((size * wave(phase)).astype(np.float32) for wave in (np.cos, np.sin))
+        object.__setattr__(self, "_waves", waves)
 
     @property
     def _width(self) -> int:
@@ -122,44 +126,72 @@ class FlickerProcess:
         """
         place = np.asarray(times, dtype=float) / self.grid + self._shift
         index = np.floor(place).astype(np.int64)
+        cells = np.unique(np.concatenate([index, index + 1]))
+        words = np.stack([cells % _WORD, cells // _WORD, np.zeros_like(cells)], axis=1)
+        normals = standard_normals(self._keys, words, (len(cells), self._width))
         theta = np.pi / 2 * (place - index)
-        drawn = {int(k): self._normals(int(k)) for k in np.unique(np.concatenate([index, index + 1]))}
-        out = np.empty((len(index), self._width))
         rest = math.sqrt(1.0 - float(np.sum(self.lines)))
-        one, two = rest * np.cos(theta), rest * np.sin(theta)
         turn = 2 * np.pi * np.outer(times, np.arange(1, len(self.lines) + 1)) / self.frame_time
-        cosine, sine = np.cos(turn), np.sin(turn)
-        for row, k in enumerate(index.tolist()):
-            here, ahead = drawn[k], drawn[k + 1]
-            _mixed(one[row], two[row], here, ahead, cosine[row], sine[row], *self._waves, out[row])
-        n = self.channels
-        return Flicker(out[:, 2:].reshape(-1, 2, n, n), out[:, :2])
-
-    def _normals(self, index: int) -> NDArray[np.float32]:
-        """xi_k of equation (1), (2 + 2 n^2,)."""
-        out = np.empty(self._width, dtype=np.float32)
-        fill_counted(self._keys, (index % _WORD, index // _WORD, 0), out[None])
-        return out
+        n, single = self.channels, np.float32
+        common, pixel = (np.empty((len(index), width), dtype=single) for width in (2, 2 * n**2))
+        _mix(
+            normals,
+            np.searchsorted(cells, index),
+            (rest * np.cos(theta)).astype(single),
+            (rest * np.sin(theta)).astype(single),
+            np.cos(turn).astype(single),
+            np.sin(turn).astype(single),
+            *self._waves,
+            common,
+            pixel,
+        )
+        return Flicker(pixel.reshape(-1, 2, n, n), common.astype(float))
 
 
 @compiled
-def _mixed(
-    one: float,
-    two: float,
-    here: NDArray[np.float32],
-    ahead: NDArray[np.float32],
-    cosine: Array,
-    sine: Array,
-    even: Array,
-    odd: Array,
-    out: Array,
+def _mix(
+    normals: Single,
+    cell: NDArray[np.intp],
+    one: Single,
+    two: Single,
+    cosine: Single,
+    sine: Single,
+    even: Single,
+    odd: Single,
+    common: Single,
+    pixel: Single,
 ) -> None:
-    """out = one here + two ahead + the lines, by cos(a + b): no cosine for each pixel and solve; all (width,)."""
-    for i in range(out.shape[0]):
-        out[i] = one * here[i] + two * ahead[i]
-    for line in range(even.shape[0]):
+    """Equation (1) with the lines, by cos(a + b): no cosine for each pixel and solve.
+
+    Args:
+        normals: (cells, width), of each grid point.
+        cell: (solves,) of the grid point before each solve; the next one is that after it.
+        one: (solves,) factor of the one before.
+        two: (solves,) of the one after.
+        cosine: (solves, lines).
+        sine: (solves, lines).
+        even: (lines, width).
+        odd: (lines, width).
+        common: (solves, 2), the first of the width.
+        pixel: (solves, width - 2), the others.
+    """
+    for row in range(pixel.shape[0]):
+        here, ahead = normals[cell[row]], normals[cell[row] + 1]
+        for part, begin in ((common[row], 0), (pixel[row], common.shape[1])):
+            _sum(one[row], here[begin:], two[row], ahead[begin:], part, False)
+            for line in range(even.shape[0]):
+                _sum(cosine[row, line], even[line][begin:], -sine[row, line], odd[line][begin:], part, True)
+
+
+@compiled
+def _sum(a: float, x: Single, b: float, y: Single, out: Single, more: bool) -> None:
+    """out = a x + b y, or that much more; x and y may be longer than out."""
+    if more:
         for i in range(out.shape[0]):
-            out[i] += cosine[line] * even[line, i] - sine[line] * odd[line, i]
+            out[i] += a * x[i] + b * y[i]
+    else:
+        for i in range(out.shape[0]):
+            out[i] = a * x[i] + b * y[i]
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,10 +207,6 @@ class Drifted:
     gain: Array
     offset: Array
     alpha: Array
-
-    def every(self, copies: int) -> Drifted:
-        """Of the first of each `copies` solves."""
-        return Drifted(self.gain[::copies], self.offset[::copies], self.alpha[::copies])
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,34 +250,12 @@ class Drift:
         if instants.size and not (instants.min() >= 0 and instants.max() < LONGEST):
             raise ValueError(f"the bench's clock must be in [0, 2^{LEVELS}) s")
         second = np.floor(instants).astype(np.int64)
-        walk = {int(k): self._at_second(int(k)) for k in np.unique(np.concatenate([second, second + 1]))}
+        seconds = map(int, np.unique(np.concatenate([second, second + 1])))
+        walk = {k: _at_second(self.seed, self.channels, k) for k in seconds}
         part = (instants - second)[:, None]
         start = np.array([walk[int(k)] for k in second]).reshape(len(second), -1)
         end = np.array([walk[int(k) + 1] for k in second]).reshape(len(second), -1)
         return np.asarray(start + part * (end - start))
-
-    def _at_second(self, second: int) -> Array:
-        """Standard Wiener processes at a whole second, (3 n,) sqrt(s)."""
-        n = self.channels
-
-        def normals(level: int, index: int) -> Array:
-            return _steps(self.seed, n, level, index)
-
-        span = 2**LEVELS
-        low, high = np.zeros(3 * n), math.sqrt(span) * normals(0, 0)
-        start = 0
-        for level in range(1, LEVELS + 1):
-            if second == start:
-                return low
-            half = span // 2
-            # of a Wiener process with known ends: mean of them, variance a quarter of the interval
-            middle = (low + high) / 2 + math.sqrt(span) / 2 * normals(level, start // span)
-            if second >= start + half:
-                low, start = middle, start + half
-            else:
-                high = middle
-            span = half
-        return low
 
 
 @lru_cache(maxsize=1024)  # neighbouring seconds share all but a few of them, and readings follow one another
@@ -264,6 +270,30 @@ def _steps(seed: int, channels: int, level: int, index: int) -> Array:
     )
     out.flags.writeable = False
     return out
+
+
+@lru_cache(maxsize=64)  # neighbouring instants share them, and batches follow one another
+def _at_second(seed: int, n: int, second: int) -> Array:
+    """Standard Wiener processes at a whole second, (3 n,) sqrt(s)."""
+
+    def normals(level: int, index: int) -> Array:
+        return _steps(seed, n, level, index)
+
+    span = 2**LEVELS
+    low, high = np.zeros(3 * n), math.sqrt(span) * normals(0, 0)
+    start = 0
+    for level in range(1, LEVELS + 1):
+        if second == start:
+            return low
+        half = span // 2
+        # of a Wiener process with known ends: mean of them, variance a quarter of the interval
+        middle = (low + high) / 2 + math.sqrt(span) / 2 * normals(level, start // span)
+        if second >= start + half:
+            low, start = middle, start + half
+        else:
+            high = middle
+        span = half
+    return low
 
 
 def _positive(rate: float, walk: Array, times: Array) -> Array:

@@ -304,10 +304,10 @@ class Loop:
         return Loop(self.channels, arms, part(self.node), self.fast_noise)
 
 
-def _parameters(stage: Affine | Scale) -> tuple[tuple[Array | float, int], tuple[Array | float, int]]:
-    """A stage's gain and offset, each with the number of axes that it has where solves have their own."""
+def _parameters(stage: Affine | Scale) -> tuple[tuple[Array | float, int], ...]:
+    """A stage's fields in their order, each with the number of axes that it has where solves have their own."""
     if isinstance(stage, Affine):
-        return (stage.matrix, 3), (stage.offset, 2)
+        return (stage.matrix, 3), (stage.offset, 2), (stage.gain, 2)
     return (stage.gain, 2), (stage.offset, 2)
 
 
@@ -317,13 +317,12 @@ def _part(stage: Stage, solve: int | slice | NDArray[np.intp]) -> Stage:
         return stage
 
     def of(value: Array | float, own: int) -> Array:
-        array = np.asarray(value, dtype=float)
+        array = np.asarray(value)
         if array.ndim != own:
             return array
         return np.asarray(array[solve] if len(array) > 1 else array[0])
 
-    gain, offset = (of(value, own) for value, own in _parameters(stage))
-    return Affine(gain, offset) if isinstance(stage, Affine) else Scale(gain, offset)
+    return type(stage)(*(of(value, own) for value, own in _parameters(stage)))
 
 
 SUM = -1  # as a step's source: drive and the arms' outputs

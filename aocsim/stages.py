@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,21 +59,29 @@ class Elementwise:
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """y = matrix x + offset.
+    """y = gain (matrix x) + offset.
 
     Attributes:
-        matrix: (..., m, n); a leading axis holds one matrix for each solve.
+        matrix: (..., m, n); a leading axis holds one matrix for each solve, in double or single precision.
         offset: (..., m) or scalar, in the unit of y.
+        gain: (..., m) or scalar, of stages that are folded in: matrices of many solves are not copied for it.
     """
 
-    matrix: Array
+    matrix: NDArray[Any]
     offset: Array | float = 0.0
+    gain: Array | float = 1.0
+
+    @property
+    def whole(self) -> NDArray[Any]:
+        """Gain and matrix in one, (..., m, n)."""
+        gain = np.asarray(self.gain)
+        return np.asarray(self.matrix * (gain[..., None] if gain.ndim else gain))
 
     def response(self, x: Array) -> Array:
         """Output signal (..., m)."""
         if self.matrix.ndim == 2:
-            return np.asarray(x @ self.matrix.T + self.offset)
-        return np.asarray(np.matmul(self.matrix, x[..., None])[..., 0] + self.offset)
+            return np.asarray(self.gain * (x @ self.matrix.T) + self.offset)
+        return np.asarray(self.gain * np.matmul(self.matrix, x[..., None])[..., 0] + self.offset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,17 +141,16 @@ Stage = Elementwise | Affine | Scale | Pole | Noise | Delay
 
 def fold(first: Affine | Scale, second: Affine | Scale) -> Affine | Scale:
     """One stage that does what `first` and then `second` do."""
-    gain = np.asarray(
-        first.gain if isinstance(first, Scale) else second.gain if isinstance(second, Scale) else 1.0
-    )
     if isinstance(second, Scale):
-        offset = second.response(np.asarray(first.offset, dtype=float))
+        gain, offset = second.gain * first.gain, second.response(np.asarray(first.offset, dtype=float))
         if isinstance(first, Scale):
-            return Scale(np.asarray(second.gain * gain), offset)
-        return Affine(first.matrix * (gain[..., None] if gain.ndim else gain), offset)
+            return Scale(gain, offset)
+        folded = Affine(first.matrix, offset, gain)
+        return folded if first.matrix.ndim > 2 else Affine(folded.whole, offset)
     inputs = second.matrix.shape[-1]
     start = np.asarray(first.offset, dtype=float)
     offset = second.response(start if start.ndim else np.full(inputs, float(start)))
     if isinstance(first, Scale):
-        return Affine(second.matrix * (gain[..., None, :] if gain.ndim else gain), offset)
-    return Affine(np.matmul(second.matrix, first.matrix), offset)
+        gain = np.asarray(first.gain)
+        return Affine(second.matrix * (gain[..., None, :] if gain.ndim else gain), offset, second.gain)
+    return Affine(np.matmul(second.matrix, first.whole), offset, second.gain)

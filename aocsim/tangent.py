@@ -33,7 +33,7 @@ class Product:
     matrix: Array | None = None
     right: Array | None = None
 
-    def scaled(self, by: Array) -> Product:
+    def scaled(self, by: Array | float) -> Product:
         """With each channel times `by`, (solves, n) or (n,)."""
         return Product(by * self.left, self.matrix, self.right)
 
@@ -61,7 +61,7 @@ class Tangent:
         """That of the same signal with a source added."""
         return Tangent({**self.gains, **Tangent.of(key, solves, channels).gains})
 
-    def scaled(self, by: Array) -> Tangent:
+    def scaled(self, by: Array | float) -> Tangent:
         """With each channel times `by`, (solves, n) or (n,)."""
         return Tangent({key: tuple(part.scaled(by) for part in gain) for key, gain in self.gains.items()})
 
@@ -79,7 +79,9 @@ class Tangent:
                 out[key] = (Product(ones, matrix, gain[0].left),)
             else:
                 out[key] = _whole(np.matmul(matrix, dense(gain)))
-        return Tangent(out)
+        return (
+            Tangent(out) if np.ndim(stage.gain) == 0 and stage.gain == 1 else Tangent(out).scaled(stage.gain)
+        )
 
     @staticmethod
     def total(parts: Sequence[Tangent]) -> Tangent:

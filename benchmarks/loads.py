@@ -21,6 +21,7 @@ lower tracks ask how costs grow with poles, noise and channels, for which one or
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -156,7 +157,16 @@ def _machine(track: str, load: str, count: int) -> tuple[Loop, Array]:
     live = Live.of(machine, SEED)
     flicker, drift = live.flicker.at(begun), live.drift.at(begun)
     drifted = Electronics(electronics.alpha * drift.alpha, electronics.offset + drift.offset, drift.gain)
-    return compose(machine, program, drifted, flicker), drive
+    return in_double(compose(machine, program, drifted, flicker)), drive
+
+
+def in_double(loop: Loop) -> Loop:
+    """A loop whose matrices are in double precision: what peers are given, and here to be as exact as they."""
+
+    def part(stage: object) -> object:
+        return replace(stage, matrix=stage.matrix.astype(float)) if isinstance(stage, Affine) else stage
+
+    return _changed(loop, part)
 
 
 def _heart_drives(setup: Setup, count: int) -> Array:
@@ -226,10 +236,11 @@ def sliced(loop: Loop, first: int, last: int) -> Loop:
 
     def part(stage: object) -> object:
         if isinstance(stage, Affine):
-            offset = np.asarray(stage.offset)
+            offset, gain = np.asarray(stage.offset), np.asarray(stage.gain)
             return Affine(
                 stage.matrix[first:last] if stage.matrix.ndim == 3 else stage.matrix,
                 offset[first:last] if offset.ndim == 2 else offset,
+                gain[first:last] if gain.ndim == 2 else gain,
             )
         if isinstance(stage, Scale):
             gain, offset = np.asarray(stage.gain), np.asarray(stage.offset)
@@ -239,6 +250,11 @@ def sliced(loop: Loop, first: int, last: int) -> Loop:
             )
         return stage
 
+    return _changed(loop, part)
+
+
+def _changed(loop: Loop, part: Callable[[object], object]) -> Loop:
+    """A loop with other stages."""
     parts: dict[int, object] = {}
 
     def of(stages: tuple) -> tuple:

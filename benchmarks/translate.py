@@ -114,12 +114,12 @@ def translate(loop: Loop, laws: str, visited: Array) -> Translation:
             if step.target in joined:
                 if step.target != joined[-1]:
                     continue
-                arrays[key + "matrix"] = np.concatenate([s.stage.matrix for s in affine], axis=-1)
+                arrays[key + "matrix"] = np.concatenate([_whole(s.stage) for s in affine], axis=-1)
                 offsets = [np.asarray(s.stage.offset, float) for s in affine]
                 arrays[key + "offset"] = np.asarray(sum(offsets[1:], offsets[0]))
                 source = tuple(s.source for s in affine)
             else:
-                arrays[key + "matrix"] = stage.matrix
+                arrays[key + "matrix"] = _whole(stage)
                 arrays[key + "offset"] = np.asarray(stage.offset, float)
             if arrays[key + "matrix"].ndim == 2:
                 arrays[key + "matrix"] = arrays[key + "matrix"].T
@@ -254,6 +254,11 @@ def _fitted(
     return ()
 
 
+def _whole(stage: Affine) -> Array:
+    """Matrix and gain in one, in double precision."""
+    return np.asarray(stage.whole, dtype=float)
+
+
 def _mean(stage: Affine | Scale) -> Affine | Scale:
     """The stage with the mean of what each trajectory has of its own."""
 
@@ -261,7 +266,7 @@ def _mean(stage: Affine | Scale) -> Affine | Scale:
         return np.mean(value, axis=0) if np.ndim(value) == own else np.asarray(value)
 
     if isinstance(stage, Affine):
-        return Affine(mean(stage.matrix, 3), mean(stage.offset, 2))
+        return Affine(mean(stage.matrix, 3), mean(stage.offset, 2), mean(stage.gain, 2))
     return Scale(mean(stage.gain, 2), mean(stage.offset, 2))
 
 

@@ -43,7 +43,7 @@ ENTRIES = {
 }
 
 
-def capacitance_noise_integral(node: float, amplifier: float) -> float:
+def capacitance_noise_integral(node: Array | float, amplifier: float) -> Array:
     r"""The integral of equation (2), Hz^3, in closed form.
 
     By partial fractions of f^2 / ((f^2 + a^2)(f^4 + b^4)) with a = node, b = amplifier, both in Hz; for a << b
@@ -54,7 +54,7 @@ def capacitance_noise_integral(node: float, amplifier: float) -> float:
     lorentz = np.pi / (2 * a)
     flat = np.pi / (2 * np.sqrt(2) * b**3)
     square = np.pi / (2 * np.sqrt(2) * b)
-    return float(a**2 * b**4 / (a**4 + b**4) * (-(a**2) * lorentz + a**2 * square + b**4 * flat))
+    return np.asarray(a**2 * b**4 / (a**4 + b**4) * (-(a**2) * lorentz + a**2 * square + b**4 * flat))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,5 +126,5 @@ class Photodetector:
 
     def capacitance_noise(self, node_bandwidth: Array) -> Array:
         """Equation (2) over R_f^2: variance referred to the input, A^2, behind a node pole of this bandwidth, Hz."""
-        integral = np.array([capacitance_noise_integral(f, self.amplifier_bandwidth) for f in node_bandwidth])
+        integral = capacitance_noise_integral(node_bandwidth, self.amplifier_bandwidth)
         return np.asarray((2 * np.pi * self.input_capacitance * self.voltage_noise) ** 2 * integral)

@@ -155,7 +155,7 @@ class StaticLoop:
             elif isinstance(stage, Affine):
                 if stage.matrix.ndim != 2:
                     raise PhysicsError("a loop whose solves differ is no static law")
-                work = _affine(torch.from_numpy(stage.matrix.T.copy()), constant(stage.offset))
+                work = _affine(torch.from_numpy(stage.whole.T.copy()), constant(stage.offset))
             elif isinstance(stage, Scale):
                 work = _scale(constant(stage.gain), constant(stage.offset))
             else:  # a pole at rest passes on what comes

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.loop import Loop
-from aocsim.solve.flat import flatten, from_blocks, to_blocks
+from aocsim.solve.flat import TooWideError, flatten, from_blocks, to_blocks
 from aocsim.solve.kernels import right_hand_side, work_for
 
 Array = NDArray[Any]
+
+Rhs = Callable[..., Array]
+"""As `Loop.rhs`."""
 
 ROWS = 64  # solves that are computed together, so that their signals stay in the cache
 
@@ -45,3 +48,11 @@ class CompiledLoop:
             right_hand_side(self._flat, begin, y, np.ascontiguousarray(drive[block]), work, slope)
             out[block] = from_blocks(slope)
         return out
+
+
+def compiled_rhs(loop: Loop) -> Rhs:
+    """The right-hand side of a loop, compiled where kernels can hold its signals."""
+    try:
+        return CompiledLoop(loop).rhs
+    except TooWideError:
+        return loop.rhs

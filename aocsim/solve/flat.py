@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from aocsim.law import Law
 from aocsim.loop import SUM, Loop
+from aocsim.solve.transposes import transpose
 from aocsim.stages import Affine, Delay, Elementwise, Noise, Pole, Scale
 
 Array = NDArray[Any]
+
+SINGLE = np.dtype(np.float32)
 
 # kinds of steps
 TABLE, SHARED_MATRIX, OWN_MATRIX, SCALE, POLE = range(5)
@@ -44,7 +47,7 @@ class Flat(NamedTuple):
         tables: (tables, 2) first place and number of places.
         elementwise: (uses, 4, n) a and b of the place s = a x + b of a signal in its table, gain_out, offset_out.
         shared: (matrices, n, n) transposed, common to all solves.
-        own: (matrices, solves, n, n) transposed, one for each solve.
+        own: (matrices, solves, n, n) transposed, one for each solve; may be in single precision while others are not.
         offsets: (matrices, 1 or solves, n) behind the shared matrices, then behind the others.
         gains: (scales, 1 or solves, n).
         shifts: (scales, 1 or solves, n).
@@ -104,8 +107,10 @@ def flatten(loop: Loop, precision: type[np.floating[Any]] = np.float64) -> Flat:
             rows.append([TABLE, *where, len(uses), laws[id(stage.law)]])
             uses.append(stage)
         elif isinstance(stage, Affine):
-            if stage.matrix.shape[:-2] == (1,):  # one for all solves, however it is written
-                stage = Affine(stage.matrix[0], stage.offset)
+            if (
+                stage.matrix.shape[:-2] == (1,) and np.ndim(stage.gain) < 2
+            ):  # one for all solves, as it is written
+                stage = Affine(stage.matrix[0], stage.offset, stage.gain)
             kind, group = (SHARED_MATRIX, shared) if stage.matrix.ndim == 2 else (OWN_MATRIX, own)
             rows.append([kind, *where, len(group), 0])
             group.append(stage)
@@ -126,7 +131,7 @@ def flatten(loop: Loop, precision: type[np.floating[Any]] = np.float64) -> Flat:
         return np.ascontiguousarray(np.asarray(values, dtype=precision).reshape(shape))
 
     affine = [*shared, *own]
-    solves = max([1, *(stage.matrix.shape[0] for stage in own)])
+    solves = max([1, *(max(len(stage.matrix), len(np.atleast_2d(stage.gain))) for stage in own)])
     return Flat(
         np.array(rows, dtype=np.int64).reshape(-1, 5),
         np.array([source(register) for register in outputs], dtype=np.int64),
@@ -135,7 +140,7 @@ def flatten(loop: Loop, precision: type[np.floating[Any]] = np.float64) -> Flat:
         np.stack([edges[:-1], np.diff(edges)], axis=1).astype(np.int64).reshape(-1, 2),
         real([_four(stage, n) for stage in uses], (-1, 4, n)),
         _transposed(shared, (n, n), precision),
-        _transposed(own, (solves, n, n), precision),
+        _own_transposed(own, solves, n, precision),
         _per_solve([stage.offset for stage in affine], n, precision),
         _per_solve([stage.gain for stage in scales], n, precision),
         _per_solve([stage.offset for stage in scales], n, precision),
@@ -147,7 +152,20 @@ def _transposed(stages: list[Affine], shape: tuple[int, ...], precision: type[np
     """Matrices (stages, *shape), each transposed."""
     out = np.empty((len(stages), *shape), dtype=precision)
     for place, stage in zip(out, stages, strict=True):
-        place[...] = _padded(np.swapaxes(stage.matrix, -1, -2), shape[-1], 2)
+        place[...] = _padded(np.swapaxes(stage.whole, -1, -2), shape[-1], 2)
+    return out
+
+
+def _own_transposed(stages: list[Affine], solves: int, n: int, precision: type[np.floating[Any]]) -> Array:
+    """Matrices (stages, solves, n, n), with their gains and transposed.
+
+    Those that are given in single precision stay so: reading them is what an evaluation costs.
+    """
+    kinds = {stage.matrix.dtype for stage in stages}
+    out = np.empty((len(stages), solves, n, n), dtype=SINGLE if kinds == {SINGLE} else precision)
+    for place, stage in zip(out, stages, strict=True):
+        matrix, gain = _padded(stage.matrix, n, 2), _per_solve([stage.gain], n, np.float64)[0]
+        transpose(np.ascontiguousarray(np.broadcast_to(matrix, place.shape)), gain, place)
     return out
 
 

@@ -15,8 +15,13 @@ from numpy.typing import NDArray
 from aocsim.loop import SUM
 from aocsim.solve.cubics import LANES, cubics
 from aocsim.solve.flat import OWN_MATRIX, POLE, SCALE, SHARED_MATRIX, STATE, TABLE, Flat
+from aocsim.solve.strips import WIDTH, strip
 
 Array = NDArray[Any]
+
+CACHED = (
+    72  # channels up to which a block's own matrices are in the cache; memory alone sets the pace of others
+)
 
 # numpy's error model, or divisions keep loops from being vectorised; contraction allows fused multiply-adds
 compiled = njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract"})
@@ -57,12 +62,21 @@ def law_table(x: Array, out: Array, c: Array, four: Array, place: Array, whole: 
 
 
 @compiled
-def own_products(matrices: Array, first: int, x: Array, out: Array) -> None:
-    """out[b] = x[b] matrices[first + b] for transposed matrices (solves, n, n)."""
+def own_products(matrices: Array, first: int, x: Array, offsets: Array, out: Array) -> None:
+    """out[b] = x[b] matrices[first + b] + offset, for transposed matrices (solves, n, n).
+
+    Offsets (solves, n) are of each solve, or (1, n) of all.
+    """
     n = x.shape[1]
+    each = offsets.shape[0] > 1
+    if n % WIDTH == 0 and n <= CACHED:
+        for b in range(x.shape[0]):
+            for begin in range(0, n, WIDTH):
+                strip(x[b], matrices[first + b], offsets[first + b if each else 0], out[b], begin)
+        return
     whole = n - n % 4
     for b in range(x.shape[0]):
-        a = matrices[first + b]
+        a, offset = matrices[first + b], offsets[first + b if each else 0]
         for j in range(n):
             out[b, j] = 0
         for i in range(0, whole, 4):
@@ -72,6 +86,8 @@ def own_products(matrices: Array, first: int, x: Array, out: Array) -> None:
         for i in range(whole, n):
             for j in range(n):
                 out[b, j] += a[i, j] * x[b, i]
+        for j in range(n):
+            out[b, j] += offset[j]
 
 
 class Work(NamedTuple):
@@ -182,17 +198,15 @@ def evaluate(
             law_table(x, registers[target], table, flat.elementwise[index], work.place, work.whole)
         elif kind in (SHARED_MATRIX, OWN_MATRIX):
             z = registers[target]
-            place = index
-            if kind == SHARED_MATRIX:
-                np.dot(x, flat.shared[index], z)
+            if kind == OWN_MATRIX:
+                own_products(flat.own[index], first, x, flat.offsets[flat.shared.shape[0] + index], z)
             else:
-                own_products(flat.own[index], first, x, z)
-                place += flat.shared.shape[0]
-            each = flat.offsets.shape[1] > 1
-            for b in range(rows):
-                offset = flat.offsets[place, first + b if each else 0]
-                for i in range(n):
-                    z[b, i] += offset[i]
+                np.dot(x, flat.shared[index], z)
+                each = flat.offsets.shape[1] > 1
+                for b in range(rows):
+                    offset = flat.offsets[index, first + b if each else 0]
+                    for i in range(n):
+                        z[b, i] += offset[i]
         elif kind == SCALE:
             z = registers[target]
             each_gain, each_shift = flat.gains.shape[1] > 1, flat.shifts.shape[1] > 1

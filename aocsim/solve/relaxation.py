@@ -61,7 +61,7 @@ def _averaged(stage: Stage) -> Stage:
     if isinstance(stage, Scale):
         return Scale(mean(stage.gain, 2), mean(stage.offset, 2))
     if isinstance(stage, Affine):
-        return Affine(mean(stage.matrix, 3), mean(stage.offset, 2))
+        return Affine(mean(stage.matrix, 3), mean(stage.offset, 2), mean(stage.gain, 2))
     return stage
 
 

@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 
 from aocsim.errors import PhysicsError
 from aocsim.loop import Loop
-from aocsim.solve.compiled import CompiledLoop
-from aocsim.solve.flat import TooWideError
+from aocsim.solve.compiled import compiled_rhs
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -119,10 +118,7 @@ def integrate_retarded(
     done, evaluations, start = 1, 0, first
     options["first_step"] = min(options["first_step"], min(lags))
 
-    try:
-        evaluate = CompiledLoop(loop).rhs
-    except TooWideError:
-        evaluate = loop.rhs
+    evaluate = compiled_rhs(loop)
 
     def rhs(t: float, flat: Array) -> Array:
         y = flat.reshape(state.shape)

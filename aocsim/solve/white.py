@@ -222,7 +222,7 @@ def _ranges(stages: Sequence[Stage], start: Range) -> list[Range]:
     for stage in stages:
         lower, upper = out[-1]
         if isinstance(stage, Affine):
-            up, down = np.maximum(stage.matrix, 0), np.minimum(stage.matrix, 0)
+            up, down = np.maximum(stage.whole, 0), np.minimum(stage.whole, 0)
             ends = _times(up, lower) + _times(down, upper), _times(up, upper) + _times(down, lower)
             ends = ends[0] + stage.offset, ends[1] + stage.offset
         elif isinstance(stage, Scale):
