@@ -58,6 +58,7 @@ SAFETY = 0.9
 LARGEST_GROWTH = 6.0
 FIRST_GROWTH = 100.0  # of the very first step, which is a guess
 LEAST_SHRINKAGE = 0.2
+AT_ONCE = 8  # instants of output that are written together
 
 
 @compiled
@@ -86,6 +87,29 @@ def _within(
                 change = f * (phi[2, p, i] * (2 * middle - 3 * one - end))
                 change += f * f * (phi[3, p, i] * (4 * (one - middle + end)))
                 out[p, b, i] = phi[0, p, i] * start[p, b, i] + phi[1, p, i] * one + change
+
+
+@compiled
+def _write_within(
+    phi: Array, fractions: Array, start: Array, slopes: Array, last: int, out: Array, done: int
+) -> None:
+    """`_within` at some instants of one step, each with its own phi, into the output from instant `done` on.
+
+    Solve by solve, whose slopes are then at hand for all of them.
+    """
+    poles, n = phi.shape[2], phi.shape[3]
+    real = phi.dtype.type
+    for p in range(poles):
+        for b in range(start.shape[1]):
+            for k in range(phi.shape[0]):
+                f = real(fractions[k])
+                row = out[b, done + k]
+                for i in range(n):
+                    one, end = slopes[0, p, b, i], slopes[last if p == 0 else 4, p, b, i]
+                    middle = slopes[1, p, b, i] + slopes[2, p, b, i]  # twice
+                    change = f * (phi[k, 2, p, i] * (2 * middle - 3 * one - end))
+                    change += f * f * (phi[k, 3, p, i] * (4 * (one - middle + end)))
+                    row[p * n + i] = phi[k, 0, p, i] * start[p, b, i] + phi[k, 1, p, i] * one + change
 
 
 @compiled
@@ -203,9 +227,10 @@ def integrate_block(
     y = start
     poles, rows, n = y.shape
     recorded = out.shape[2] // n
-    trial, spare = y.copy(), np.empty_like(y)
+    trial = y.copy()
     whole, half = np.empty((5, poles, n), y.dtype), np.empty((5, poles, n), y.dtype)
-    within, part = linear[:recorded], np.empty((4, recorded, n), y.dtype)
+    within, parts = linear[:recorded], np.empty((AT_ONCE, 4, recorded, n), y.dtype)
+    fractions = np.empty(AT_ONCE)
     last = times[times.shape[0] - 1]
     if counts[WRITTEN] == 0:
         progress[0], progress[1], progress[2], progress[3] = times[0], first_step, first_step, 0.0
@@ -256,10 +281,13 @@ def integrate_block(
                 break
             continue
         while done < times.shape[0] and times[done] < t_new:
-            weights(within, times[done] - t, part)
-            _within(part, y, slopes, 3, (times[done] - t) / h, recorded, spare)
-            write_rest(spare, out, done, done + 1)
-            done += 1
+            count = 0
+            while count < AT_ONCE and done + count < times.shape[0] and times[done + count] < t_new:
+                fractions[count] = (times[done + count] - t) / h
+                weights(within, times[done + count] - t, parts[count])
+                count += 1
+            _write_within(parts[:count], fractions, y, slopes, 3, out, done)
+            done += count
         if done < times.shape[0] and times[done] == t_new:
             write_rest(trial, out, done, done + 1)
             done += 1
