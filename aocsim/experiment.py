@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aocsim.allocation import keep_freed_memory
 from aocsim.batch import Draws, Measured, cut, gathered, run_blocks
 from aocsim.blocks import SOLVES_PER_BLOCK as SOLVES_PER_BLOCK
 from aocsim.blocks import USUAL_CHANNELS, Blocks, Load
@@ -28,7 +29,7 @@ from aocsim.program import Program
 from aocsim.solve.integrators import AUTO, Transients
 from aocsim.solve.linear_noise import linear_states, sampled_noise
 from aocsim.solve.piecewise import Piece, integrate_pieces
-from aocsim.solve.steady import proven_stable, require_stable, steady_state
+from aocsim.solve.steady import at_rest, require_stable
 
 Array = NDArray[np.float64]
 
@@ -91,16 +92,6 @@ class _Slow:
 
     flicker: Flicker | None = None
     drift: Drifted | None = None
-
-    def __bool__(self) -> bool:
-        return self.flicker is not None or self.drift is not None
-
-    def every(self, copies: int) -> _Slow:
-        """Of the first of each `copies` solves."""
-        flicker = self.flicker
-        if flicker is not None:
-            flicker = Flicker(flicker.pixel[::copies], flicker.common[::copies])
-        return _Slow(flicker, None if self.drift is None else self.drift.every(copies))
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +180,7 @@ class Experiment:
         return self.settings.noise > 0 and (self.live.flicker is not None or self.live.drift is not None)
 
     def _block(self, task: Task, items: NDArray[np.intp]) -> Measured:
+        keep_freed_memory()
         # the matrices are small: threads inside BLAS would only wait for one another
         with one_blas_thread():
             return self._solve(task, items)
@@ -210,6 +202,12 @@ class Experiment:
         if self.switch == "open":
             return compose(machine, program, electronics, slow.flicker, drive), np.zeros_like(drive)
         return compose(machine, program, electronics, slow.flicker), drive
+
+    def _quiet(self, drive: Array) -> tuple[Loop, Array]:
+        """`_loop` without slow processes."""
+        if self.switch == "closed":
+            return _still(self.machine, self.program), drive
+        return self._loop(drive, _Slow())
 
     def _solve(self, task: Task, items: NDArray[np.intp]) -> Measured:
         trials, step = task.begun.shape[1], task.step
@@ -239,17 +237,22 @@ class Experiment:
         fixed, settling = np.full((len(items), n), np.nan), np.full(len(items), np.nan)
         if task.diagnose and some.start == 0:
             for part in cut(len(items), task.blocks.diagnosed):
-                slow = first if first is not None else self._slow(begun[part, 0])
-                loop, at_node = self._loop(drive[part], slow)
+                loop, at_node = first or self._loop(drive[part], self._slow(begun[part, 0]))
                 fixed[part], settling[part] = self._settling(loop, paths[part, 0], at_node, task.step)
-        volts = np.broadcast_to(paths[..., :n], (len(items), trials, digitiser.samples, n))
         if noise:
-            quiet, at_quiet = self._loop(drive, _Slow())
-            volts = volts + noise * self._white(quiet, paths.mean(axis=1), at_quiet, trials, draws)
+            quiet, at_quiet = self._quiet(drive)
+            mean = paths[:, 0] if paths.shape[1] == 1 else paths.mean(axis=1)
+            volts = self._white(quiet, mean, at_quiet, trials, draws)
+            volts *= noise
+            volts += paths[..., :n]
+        else:
+            volts = np.broadcast_to(paths[..., :n], (len(items), trials, digitiser.samples, n))
         at_hold = np.array(volts[:, : trials if task.hold else 0, digitiser.window.stop - 1])
         if noise:
-            volts = volts + noise * self._read_out_noise(quiet, trials, draws)
-        volts = digitiser.quantise(volts)
+            normals = draws.normals("read_out", (trials, digitiser.samples, n))
+            digitiser.digitise(volts, noise * self._read_out_noise(quiet), normals)
+        else:
+            volts = digitiser.quantise(volts)
         kept = max(0, int(np.searchsorted(items, task.keep[0])))
         return Measured(
             volts[:, :, digitiser.window].mean(axis=(1, 2)),
@@ -264,35 +267,35 @@ class Experiment:
 
     def _clean(
         self, drive: Array, begun: Array, start: Array | None, task: Task
-    ) -> tuple[Array, _Slow | None, int]:
+    ) -> tuple[Array, tuple[Loop, Array] | None, int]:
         """Noiseless transients of items, (items, trials or 1, times, N) V, and the number of evaluations.
 
-        Between them, what the slow processes are in each item's first trial; None if that is to be asked for again.
+        Between them the loop of each item's first trial, and what drives its node; None if they are to be made again.
         """
         # solves that nothing tells apart are integrated once
         copies = begun.shape[1] if self._lives else 1
         every, instants = np.repeat(drive, copies, axis=0), begun[:, :copies].ravel()
         starts = None if start is None else np.repeat(start, copies, axis=0)
         parts = cut(len(every), task.blocks.integrated)
-        found = []
+        found, first = [], None
         for part in parts:
             begins = None if starts is None else starts[part]
-            clean, slow = self._integrated(every[part], instants[part], begins, task.pulse)
-            # those of many parts would fill the memory
-            found.append((clean, slow if len(parts) == 1 else _Slow()))
-            del slow
-        paths = found[0][0].state if len(found) == 1 else np.concatenate([clean.state for clean, _ in found])
-        whole = len(found) == 1 and task.blocks.diagnosed >= len(drive)
+            clean, loop, at_node = self._integrated(every[part], instants[part], begins, task.pulse)
+            found.append(clean)
+            if len(parts) == 1 and task.blocks.diagnosed >= len(drive):
+                first = loop.select(slice(None, None, copies)), at_node[::copies]
+            del loop, at_node  # those of two parts would fill the memory
+        paths = found[0].state if len(found) == 1 else np.concatenate([clean.state for clean in found])
         return (
             paths.reshape(len(drive), copies, *paths.shape[1:]),
-            found[0][1].every(copies) if whole else None,
-            sum(clean.evaluations for clean, _ in found),
+            first,
+            sum(clean.evaluations for clean in found),
         )
 
     def _integrated(
         self, drive: Array, begun: Array, start: Array | None, pulse: Pulse | None
-    ) -> tuple[Transients, _Slow]:
-        """Transients of solves, and what the slow processes are during each."""
+    ) -> tuple[Transients, Loop, Array]:
+        """Transients of solves, their loop, and what drives its node."""
         times = self.machine.digitiser.times
         slow = self._slow(begun) if self._lives else _Slow()
         loop, at_node = self._loop(drive, slow)
@@ -301,7 +304,7 @@ class Experiment:
         clean = integrate_pieces(
             loop, start, pieces, times, method=settings.method, rtol=settings.rtol, atol=settings.atol
         )
-        return clean, slow
+        return clean, loop, at_node
 
     def _white(self, loop: Loop, paths: Array, drive: Array, trials: int, draws: Draws) -> Array:
         """White noise of the loop, (items, trials, times, n) V."""
@@ -310,30 +313,32 @@ class Experiment:
         interval = 1 / digitiser.sample_rate
         return sampled_noise(loop, paths, drive, interval, normals, NOISE_PIECES)
 
-    def _read_out_noise(self, loop: Loop, trials: int, draws: Draws) -> Array:
-        """Noise that each sample has for itself: the digitiser's, and what lies far above the loop's band."""
-        digitiser = self.machine.digitiser
-        own = np.sqrt(digitiser.noise**2 + loop.fast_noise)
-        return own * draws.normals("read_out", (trials, digitiser.samples, loop.channels))
+    def _read_out_noise(self, loop: Loop) -> Array:
+        """Noise that each sample has for itself, (n,) V: the digitiser's, and what lies far above the loop's band."""
+        both = np.sqrt(self.machine.digitiser.noise**2 + loop.fast_noise)
+        return np.array(np.broadcast_to(both, loop.channels))
 
     def _settling(self, loop: Loop, paths: Array, drive: Array, step: int) -> tuple[Array, Array]:
         """Fixed points (samples, n) V of noiseless transients and their settling times (samples,) s."""
         n, times = loop.channels, self.machine.digitiser.times
         where = f"diffusion step {step + 1}"
-        fixed = steady_state(loop, paths[:, -1], drive, where=where)
+        fixed, stable = at_rest(loop, paths[:, -1], drive, where=where)
         used = self.program.channel_of_unit
         distance = np.linalg.norm((paths[..., :n] - fixed[:, None, :n])[..., used], axis=-1)
         # at rest all voltages are zero: a warm start is measured by the same yardstick as one from rest
         from_rest = np.linalg.norm(fixed[:, :n][:, used], axis=-1, keepdims=True)
         left = distance / np.maximum(from_rest, 1e-300)
-        shown = (
-            np.zeros(len(fixed), dtype=bool) if loop.delayed else proven_stable(loop.jacobian(fixed, drive))
-        )
-        for sample in np.flatnonzero(~shown):
+        for sample in np.flatnonzero(~stable):
             one = loop.select(int(sample))
             here = slice(sample, sample + 1)
             require_stable(one, fixed[here], drive[here], where)
         return fixed[:, :n], settling_time(left, times)
+
+
+@lru_cache(maxsize=1)  # of one block after the other, which have it in common
+def _still(machine: Machine, program: Program) -> Loop:
+    """The closed loop without slow processes."""
+    return compose(machine, program, electronics_of(machine, program.alpha, program.beta))
 
 
 def _pieces(drive: Array, times: Array, pulse: Pulse | None) -> list[Piece]:

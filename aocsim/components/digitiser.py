@@ -8,6 +8,7 @@ each sample, the rest is added as noise. The read-out is the mean over a window 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,16 +109,38 @@ class Digitiser:
         ENOB counts all error as that of an ideal converter, FS / (2^ENOB sqrt 12); the rounding itself is
         applied to each sample, so its share is taken off.
         """
-        span = 2 * self.full_scale * self.input_scale
-        total = (span / 2**self.effective_bits) ** 2 / 12
-        rounding = (span / 2**self.bits) ** 2 / 12 if self.bits else 0.0
+        total = (2 * self.span / 2**self.effective_bits) ** 2 / 12
+        rounding = self.step**2 / 12
         return float(np.sqrt(max(total - rounding, 0.0)))
+
+    @property
+    def span(self) -> float:
+        """Largest node voltage that is not clipped, V."""
+        return self.full_scale * self.input_scale
+
+    @property
+    def step(self) -> float:
+        """Of the ideal converter, V at the node; 0 where it does not round."""
+        return 2 * self.span / 2**self.bits if self.bits else 0.0
 
     def quantise(self, node: Array) -> Array:
         """Node volts as the converter reports them, clipped and rounded."""
-        span = self.full_scale * self.input_scale
-        clipped = np.clip(node, -span, span)
+        clipped = np.clip(node, -self.span, self.span)
         if not self.bits:
             return np.asarray(clipped)
-        step = 2 * span / 2**self.bits
-        return np.asarray(np.minimum(np.round(clipped / step) * step, span - step))
+        return np.asarray(np.minimum(np.round(clipped / self.step) * self.step, self.span - self.step))
+
+    def digitise(self, node: Array, spread: Array, normals: NDArray[Any]) -> None:
+        """`quantise` of node + spread normals, in one pass and in place of `node`.
+
+        Args:
+            node: (..., n) V, in one piece.
+            spread: (n,) V, of the noise that each sample has for itself.
+            normals: (..., n) standard normals, in one piece.
+        """
+        from aocsim._kernels import digitise  # compiled code is loaded by those who compute, not at import
+
+        n = node.shape[-1]
+        if not node.flags.c_contiguous:
+            raise ValueError("what is overwritten must lie in one piece")
+        digitise(node.reshape(-1, n), spread, normals.reshape(-1, n), self.span, self.step)

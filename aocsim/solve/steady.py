@@ -19,10 +19,18 @@ FOLLOWED = 1e4  # of them: how long a loop is followed where continuation finds 
 LONGEST_STEP = 1e9  # of them: a step of this length is Newton's
 STABILITY_STEP = 3.0  # of the mean time constant
 STABILITY_SQUARINGS = 9
+STRAIGHT = 0.02  # of Newton's first step: how far the second may reach where the loop counts as linear
+REPEATS = 8  # steps with it
+ROUNDING = 1e-9  # V: steps below are those of rounding
 
 
 def steady_state(
-    loop: Loop, state: Array, drive: Array, tolerance: float = 1e-10, where: str = "steady state"
+    loop: Loop,
+    state: Array,
+    drive: Array,
+    tolerance: float = 1e-10,
+    where: str = "steady state",
+    numbers: NDArray[np.intp] | None = None,
 ) -> Array:
     """The equilibrium that `state` leads to, by pseudo-transient continuation.
 
@@ -37,6 +45,7 @@ def steady_state(
         drive: (solves, n) V.
         tolerance: largest Newton correction that still counts as found, V.
         where: what is being solved, for the message.
+        numbers: (solves,) of the solves, for the message; None counts from 0.
 
     Raises:
         PhysicsError: no equilibrium found; names solve, channel and residual.
@@ -48,13 +57,77 @@ def steady_state(
         followed = integrate(one, state[here], drive[here], np.array([0.0, FOLLOWED / loop.fastest_rate]))
         z[here], found[here] = _continued(one, followed.state[:, -1], drive[here], tolerance)
         if not found[solve]:
+            number = solve if numbers is None else int(numbers[solve])
             left = float(np.abs(one.rhs(z[here], drive[here])).max())
             value, channel = _leading_mode(one.jacobian(z[here], drive[here])[0], loop.channels)
             raise PhysicsError(
-                f"{where}: no fixed point found: solve {solve} still moves by {left * 1e-6:.3g} V/us; there channel "
+                f"{where}: no fixed point found: solve {number} still moves by {left * 1e-6:.3g} V/us; there channel "
                 f"{channel} leads the mode with eigenvalue {_in_words(value)}; {REMEDY}"
             )
     return z
+
+
+def at_rest(
+    loop: Loop, state: Array, drive: Array, tolerance: float = 1e-10, where: str = "steady state"
+) -> tuple[Array, NDArray[np.bool_]]:
+    """The equilibria that the ends of transients lead to, (solves, N) V, and whether they are proven stable, (solves,).
+
+    Where a solve has so nearly come to rest that the loop is straight on what is left of its way, and is proven stable
+    there, Newton's method tells; elsewhere `steady_state`.
+
+    Args:
+        loop: the loop.
+        state: (solves, N) V.
+        drive: (solves, n) V.
+        tolerance: of `steady_state`.
+        where: of `steady_state`.
+
+    Raises:
+        PhysicsError: as `steady_state`.
+    """
+    if loop.delayed:  # of which the jacobian proves nothing
+        return steady_state(loop, state, drive, tolerance, where), np.zeros(len(state), dtype=bool)
+    z, found = _straight(loop, state, drive, tolerance)
+    proven = found
+    if found.any():
+        z = np.where(found[:, None], z, state)
+        proven = found & proven_stable(loop.jacobian(z, drive))
+    others = np.flatnonzero(~proven)
+    if len(others):
+        rest = loop if len(others) == len(z) else loop.select(others)
+        z[others] = steady_state(rest, state[others], drive[others], tolerance, where, others)
+        proven[others] = proven_stable(rest.jacobian(z[others], drive[others]))
+    return z, proven
+
+
+def _straight(loop: Loop, state: Array, drive: Array, tolerance: float) -> tuple[Array, NDArray[np.bool_]]:
+    """Where Newton's method leads with the jacobian of the start, and whether that is an equilibrium on a straight way.
+
+    Args:
+        loop: the loop.
+        state: (solves, N) V.
+        drive: (solves, n) V.
+        tolerance: largest last step, V.
+
+    Returns:
+        (solves, N) V, and (solves,).
+    """
+    z, first = state, np.zeros(len(state))
+    try:
+        inverse = np.linalg.inv(loop.jacobian(state, drive))
+    except np.linalg.LinAlgError:
+        return state.copy(), np.zeros(len(state), dtype=bool)
+    for repeat in range(REPEATS):
+        step = -np.matmul(inverse, loop.rhs(z, drive)[..., None])[..., 0]
+        size = np.abs(step).max(axis=1)
+        if repeat == 0:
+            first = size
+        elif repeat == 1:
+            straight = size <= STRAIGHT * np.maximum(first, ROUNDING)
+        z = z + step
+        if repeat and np.all(size < tolerance):
+            break
+    return z, straight & (size < tolerance)
 
 
 def _continued(loop: Loop, state: Array, drive: Array, tolerance: float) -> tuple[Array, NDArray[np.bool_]]:
@@ -98,8 +171,10 @@ def proven_stable(jacobian: Array) -> NDArray[np.bool_]:
         power = np.matmul(power, power)
         # an unstable mode grows without bound; half-way it is clear enough
         np.clip(power, -1e100, 1e100, out=power)
-    norm = np.abs(power).sum(axis=-1).max(axis=-1)
-    return np.asarray(norm < 1.0)
+        proven = np.abs(power).sum(axis=-1).max(axis=-1) < 1.0
+        if np.all(proven):
+            break  # the norm of a further power would be smaller still
+    return np.asarray(proven)
 
 
 def require_stable(loop: Loop, state: Array, drive: Array, where: str) -> Array:

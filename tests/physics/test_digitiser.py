@@ -79,3 +79,17 @@ def test_published_scale_and_effective_bits(machine_of):
     assert converter.input_scale == 2.0
     span = 2 * 2.0 * 2.0
     assert span / (2**12.5 * np.sqrt(12)) < converter.noise < span / (2**12 * np.sqrt(12))
+
+
+@pytest.mark.parametrize("bits", [0, 1, 8, 12])
+def test_digitising_in_place_is_quantising_volts_and_noise(bits):
+    """Bit for bit, beyond the ends too, whatever the shape."""
+    rng = np.random.default_rng(bits)
+    one = digitiser(bits=bits, full_scale=0.5)
+    node, normals = rng.standard_normal((2, 3, 5, 7)), rng.standard_normal((3, 5, 7)).astype(np.float32)
+    spread = rng.uniform(0.0, 0.1, 7)
+    got = node[0].copy()
+    one.digitise(got, spread, normals)
+    np.testing.assert_array_equal(got, one.quantise(node[0] + spread * normals))
+    with pytest.raises(ValueError, match="one piece"):
+        one.digitise(got[:, ::2], spread, normals[:, ::2])

@@ -14,7 +14,7 @@ from aocsim.errors import PhysicsError
 from aocsim.law import Law
 from aocsim.loop import Arm, Loop
 from aocsim.solve.integrators import FIRST_STEP, integrate
-from aocsim.solve.steady import require_stable, steady_state
+from aocsim.solve.steady import at_rest, require_stable, steady_state
 from aocsim.stages import Affine, Elementwise, Pole, Scale
 
 TAU = 1 / (2 * np.pi * 5e6)
@@ -234,6 +234,53 @@ def test_steady_state_goes_on_where_a_loop_is_slow_and_then_fast_again(beyond):
     root = brentq(lambda z: 2 * np.tanh(z) + drive - z, 1.0, 6.0, xtol=1e-14)
     found = steady_state(tanh_loop([[2.0]]), np.array([[-2.5]]), np.array([[drive]]))
     assert found[0, 0] == pytest.approx(root, abs=1e-6)  # of the law's table
+
+
+@pytest.mark.parametrize("share", [1.0, 0.999, 0.5, 0.0], ids=["settled", "nearly", "half-way", "from rest"])
+def test_where_transients_lead_to_is_their_steady_state(bench_of, share):
+    """By Newton's method with one jacobian where the way is straight, else by continuation; all proven stable."""
+    bench = bench_of("aoc48", serial=1)
+    loop = compose(bench.machine, bench.compiled.program, bench.electronics)
+    _, drive = bench.drive(3, 0.5)
+    end = integrate(loop, np.zeros((3, 48)), drive, np.array([0.0, 18e-6])).state[:, -1]
+    start = end * np.array([[1.0], [share], [1.0]])  # one solve among others
+    found, proven = at_rest(loop, start, drive)
+    np.testing.assert_allclose(found, steady_state(loop, start, drive, 1e-12), rtol=0, atol=1e-9)
+    assert proven.all()
+
+
+def test_a_rest_near_a_saddle_is_that_to_which_the_loop_goes():
+    """z' = (3 tanh z - z)/tau: at zero Newton's method stands still, and the loop does not."""
+    loop = tanh_loop([[3.0]])
+    with pytest.raises(PhysicsError, match="unstable"):
+        found, proven = at_rest(loop, np.zeros((1, 1)), np.zeros((1, 1)))
+        assert not proven.any()
+        require_stable(loop, found, np.zeros((1, 1)), "saddle")
+    found, proven = at_rest(loop, np.array([[1e-3], [2.9]]), np.zeros((2, 1)))
+    outer = brentq(lambda z: 3 * np.tanh(z) - z, 1.0, 4.0, xtol=1e-14)
+    assert abs(found[1, 0]) == pytest.approx(outer, abs=1e-6) and proven[1]
+    assert not proven[0] or abs(found[0, 0]) == pytest.approx(outer, abs=1e-6)
+
+
+def test_a_rest_that_is_none_is_refused_with_the_number_among_all():
+    """And what was asked about stays as it was, with a jacobian that cannot be inverted, too."""
+    loop = Loop(
+        1,
+        (Arm("+", (Elementwise(TANH, gain_out=-1.0),)), Arm("alpha", (Scale(np.ones(1)),))),
+        (Pole(np.full(1, 1 / TAU)),),
+    )
+    state, drive = np.array([[np.arctanh(0.5)], [0.0], [np.arctanh(0.2)]]), np.array([[0.5], [3.0], [0.2]])
+    kept = state.copy()
+    with pytest.raises(PhysicsError, match="solve 1 still moves"):
+        at_rest(loop, state, drive)
+    np.testing.assert_array_equal(state, kept)
+    flat = Loop(2, (Arm("+", (Affine(np.full((2, 2), 0.5)),)),), (Pole(np.full(2, 1 / TAU)),))
+    start = np.ones((1, 2))
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.inv(flat.jacobian(start, np.zeros((1, 2))))
+    found, proven = at_rest(flat, start, np.zeros((1, 2)))
+    np.testing.assert_array_equal(found, start)
+    assert not proven[0] and found is not start
 
 
 def test_steady_state_without_any_is_refused_with_numbers():
