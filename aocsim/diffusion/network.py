@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -262,6 +263,21 @@ def load_network(path: str | os.PathLike[str]) -> Network:
         raise InputError("the attribute is missing", file=file, key=str(error.args[0])) from error
     except (TypeError, ValueError) as error:
         raise InputError(f"an attribute is damaged: {error}", file=file) from error
+
+
+def network_of(path: str | os.PathLike[str]) -> Network:
+    """`load_network`; the same object again as long as the file holds the same.
+
+    Raises:
+        InputError: as `load_network`.
+    """
+    file = Path(path)
+    return _read_once(file, file.read_bytes() if file.is_file() else b"")
+
+
+@lru_cache(maxsize=4)
+def _read_once(file: Path, content: bytes) -> Network:
+    return load_network(file)
 
 
 def load_loss(path: str | os.PathLike[str]) -> Array:

@@ -226,7 +226,7 @@ def _run_variables(setup: Setup, run: Run, comparison: Comparison) -> Variables:
             "1",
             "response from DAC to node with W = 0 and alpha = 0, relative to its static gain",
         ),
-        "frequency": (("frequency",), comparison.frequency, "Hz", "frequency of the sweep"),
+        "frequency": (("frequency",), comparison.frequency, "Hz", "frequency of the response"),
     }
 
 

@@ -22,10 +22,10 @@ from aocsim.metrics import (
     w2_interval,
 )
 from aocsim.scenarios import sample
+from aocsim.scenarios.digital import REFERENCE_SEED, reference_of
 from aocsim.scenarios.distributions_schema import Distributions
 from aocsim.scenarios.ideal import ideal_states
 from aocsim.scenarios.sample import Run, Setup
-from aocsim.scenarios.summary import REFERENCE_SEED, reference_of
 from aocsim.scenarios.twin_points import step_errors, twin_points
 from aocsim.seeds import stream
 

@@ -16,7 +16,7 @@ from aocsim.bench import spacing_of
 from aocsim.calibration.sheet import Sheet, read_sheet
 from aocsim.compiler import Compiled, compile_network, knowledge_of
 from aocsim.diffusion.methods import Stepping
-from aocsim.diffusion.network import Network, load_network
+from aocsim.diffusion.network import Network, network_of
 from aocsim.diffusion.operator import BlockOperator
 from aocsim.errors import InputError
 from aocsim.experiment import Experiment
@@ -27,6 +27,7 @@ from aocsim.memory import AnalogMemory
 from aocsim.program import Program
 from aocsim.provenance import KNOWLEDGE, named_path
 from aocsim.scenarios.budget import check_memory, result_bytes
+from aocsim.scenarios.digital import start_of
 from aocsim.scenarios.ideal import fixed_points
 from aocsim.scenarios.schema import Scenario
 from aocsim.scenarios.trimming import (
@@ -37,7 +38,6 @@ from aocsim.scenarios.trimming import (
     settings_of,
     trim,
 )
-from aocsim.seeds import stream
 from aocsim.spec import MachineSpec
 from aocsim.spool import Spooled, SpoolFolder, is_much
 from aocsim.timeline import Schedule, schedule
@@ -151,7 +151,7 @@ def prepare(scenario: Scenario, library: Library) -> Setup:
     """
     spec = library.machine(scenario.machine, scenario.parts)
     built = with_record(Machine.build(spec, scenario.serial), scenario)
-    network = load_network(library.model_path(scenario.model).with_suffix(".nc"))
+    network = network_of(library.model_path(scenario.model).with_suffix(".nc"))
     diffusion = scenario.diffusion
     _ = network.rings  # known data, or refused before the first solve
     check_memory(scenario, built, network)
@@ -313,7 +313,7 @@ def execute(
     if setup.opened is not None and trims.opened is not None and tended.bias_opened is not None:
         first = setup.opened.program
         turns.insert(0, (first, ready(first, trims.opened), tended.bias_opened))
-    d, n = setup.network.layout[0], machine.channels
+    n = machine.channels
     carriers = program.channel_of_unit[stepping.operator.result]
     analog = scenario.timeline.memory == "sample_and_hold"
     chains = trials if analog else 1  # an analog memory averages no trials: each one is a chain of its own
@@ -325,7 +325,7 @@ def execute(
         name="run",
         noise=scenario.solve.amplitude,
     )
-    start = stream(scenario.seed, "start").standard_normal((count, d))
+    start = start_of(setup.network, count, scenario.seed)
     kept = (min(scenario.record.samples, count), min(scenario.record.trials, trials))
     size = result_bytes(scenario, machine, setup.network)
     warm = scenario.timeline.start == "previous"

@@ -8,25 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.compose import compose, trimmed_exactly
-from aocsim.diffusion.data import shape_points
 from aocsim.diffusion.methods import Stepping
-from aocsim.diffusion.network import Network
-from aocsim.diffusion.operator import layerwise_bound, theorem1_dt_max
 from aocsim.errors import PhysicsError
-from aocsim.metrics import gaussian_fit, gaussian_sample, mmd2_unbiased, nrmse, rms_distance, w2
+from aocsim.metrics import nrmse, rms_distance, w2
 from aocsim.program import Program
-from aocsim.response import corner, sweep
-from aocsim.scenarios.ideal import ideal_states
+from aocsim.response import corner, transfer
+from aocsim.scenarios.digital import digital_side, mmd2_of
 from aocsim.scenarios.sample import Run, Setup
 from aocsim.scenarios.twin_points import step_errors
-from aocsim.seeds import stream
 
 Array = NDArray[np.float64]
 
-REFERENCE_POINTS = 1000
-REFERENCE_SEED = 0  # the held-out data are the same for every seed of a scenario
-SWEEP_CHANNELS = 8
-SWEEP = np.geomspace(0.4, 1.8, 10)  # of the node's nominal bandwidth
+RESPONDING = 8  # channels, at most
+BANDWIDTHS = np.geomspace(0.4, 1.8, 10)  # of the node's nominal bandwidth
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +33,7 @@ class Comparison:
         gaussian: (samples, d) drawn from the Gaussian fitted to the reference.
         floor: (samples, d) a second data sample.
         summary: flat figures of merit.
-        frequency: (k,) Hz of the sweep.
+        frequency: (k,) Hz of the response.
         magnitude: (m, k) response of the open path, relative to its static gain.
     """
 
@@ -52,43 +46,32 @@ class Comparison:
     magnitude: Array
 
 
-def reference_of(network: Network) -> Array:
-    """(1000, d) held-out data, the same for all scenarios."""
-    rng = stream(REFERENCE_SEED, f"data.{network.data}.held_out")
-    return shape_points(network.rings, REFERENCE_POINTS, rng)
-
-
 def compare(setup: Setup, run: Run) -> Comparison:
     """Reference clouds and the summary's figures."""
     scenario, network, program = setup.scenario, setup.network, setup.compiled.program
-    stepping = setup.stepping
-    states = ideal_states(stepping, run.start)
-    reference = reference_of(network)
-    other = stream(REFERENCE_SEED, f"data.{network.data}.floor")
-    floor = shape_points(network.rings, scenario.samples, other)
-    mean, covariance = gaussian_fit(reference)
-    gaussian = gaussian_sample(mean, covariance, scenario.samples, stream(REFERENCE_SEED, "data.gaussian"))
+    stepping, diffusion = setup.stepping, setup.scenario.diffusion
+    digital = digital_side(
+        network, diffusion.method, diffusion.steps, diffusion.explicit_half, scenario.samples, scenario.seed
+    )
+    reference, last = digital.reference, run.state[-1]
     frequency, magnitude = open_path_response(setup)
     corners = [corner(frequency, row) for row in magnitude]
-    clouds = {"machine": run.state[-1], "ideal": states[-1], "gaussian": gaussian, "floor": floor}
     summary: dict[str, float] = {
         **_of_diagnosis(setup, run),
         "bandwidth_3db_hz": float(np.median(corners)),
-        "theorem1_dt_max": theorem1_dt_max(network),
-        "layerwise_bound": layerwise_bound(network, stepping.operator.dt),
+        "theorem1_dt_max": digital.theorem1_dt_max,
+        "layerwise_bound": digital.layerwise_bound,
         "dt": stepping.dt,
     }
-    summary |= {f"w2_{name}": w2(cloud, reference) for name, cloud in clouds.items()}
-    # the unbiased estimate needs two points
-    summary |= {
-        f"mmd2_{name}": mmd2_unbiased(cloud, reference) if len(cloud) > 1 else float("nan")
-        for name, cloud in clouds.items()
-        if name != "floor"
+    distances = {
+        "w2": {"machine": w2(last, reference), **digital.w2},
+        "mmd2": {"machine": mmd2_of(last, reference), **digital.mmd2},
     }
+    summary |= {f"{kind}_{name}": value for kind, of in distances.items() for name, value in of.items()}
     summary |= {
         **_of_steps(program, run, stepping),
         **_of_twin(setup, run),
-        "rms_shift": rms_distance(run.state[-1], states[-1]),
+        "rms_shift": rms_distance(last, digital.states[-1]),
         "alpha_max": float(program.alpha.max()),
         "beta": program.beta,
         "latency_s_per_step": float(np.mean(setup.schedule.step_latency)),
@@ -98,7 +81,16 @@ def compare(setup: Setup, run: Run) -> Comparison:
         **_of_trims(setup, run),
         "solver_nfev": float(run.evaluations),
     }
-    return Comparison(states, reference, gaussian, floor, summary, frequency, magnitude)
+    # copies: what is kept of the digital side is the next one's, too
+    return Comparison(
+        digital.states.copy(),
+        reference.copy(),
+        digital.gaussian.copy(),
+        digital.floor.copy(),
+        summary,
+        frequency,
+        magnitude,
+    )
 
 
 def _of_diagnosis(setup: Setup, run: Run) -> dict[str, float]:
@@ -165,7 +157,7 @@ def open_path_response(setup: Setup) -> tuple[Array, Array]:
         program.volts_per_unit,
     )
     n = setup.machine.channels
-    channels = np.unique(np.linspace(0, n - 1, min(n, SWEEP_CHANNELS)).round().astype(np.intp))
+    channels = np.unique(np.linspace(0, n - 1, min(n, RESPONDING)).round().astype(np.intp))
     loop = compose(setup.machine, dark, trimmed_exactly(setup.machine, dark))
-    frequencies = SWEEP * float(np.median(setup.machine.poles.node))
-    return frequencies, sweep(loop, channels, frequencies)
+    frequencies = BANDWIDTHS * float(np.median(setup.machine.poles.node))
+    return frequencies, transfer(loop, channels, frequencies)

@@ -17,7 +17,7 @@ from aocsim.compose import Electronics, compose, reaching_at_rest
 from aocsim.experiment import settling_time
 from aocsim.loop import Arm, Loop
 from aocsim.machine import Machine
-from aocsim.response import corner, sweep
+from aocsim.response import corner, small_signal, sweep
 from aocsim.solve.integrators import integrate
 from aocsim.solve.steady import steady_state
 from aocsim.stages import Scale
@@ -63,20 +63,6 @@ def lags_step(bandwidths: Array, times: Array) -> Array:
 def lags_response(bandwidths: Array, frequencies: Array) -> Array:
     """Product of 1/(1 + j f/f_k), complex (frequencies,)."""
     return np.asarray(np.prod(1 / (1 + 1j * frequencies[:, None] / np.asarray(bandwidths)), axis=1))
-
-
-def small_signal(loop: Loop, state: Array, drive: Array, frequencies: Array) -> NDArray[np.complex128]:
-    """(frequencies, n, n) from each channel's drive to each node, V/V, from the jacobian at (N,) and (n,)."""
-    n, total = loop.channels, loop.states
-    jacobian = loop.jacobian(state[None], drive[None])[0]
-    step = 1e-6
-    # what a drive does to the states' rates: the node's own row, through the amplifier's slope there
-    entry = (
-        loop.rhs(np.tile(state, (n, 1)), drive + step * np.eye(n))
-        - loop.rhs(np.tile(state, (n, 1)), drive - step * np.eye(n))
-    ).T / (2 * step)
-    systems = 2j * np.pi * frequencies[:, None, None] * np.eye(total) - jacobian
-    return np.asarray(np.linalg.solve(systems, np.broadcast_to(entry, (len(frequencies), total, n)))[:, :n])
 
 
 def step_row(loop: Loop, bandwidth: Array) -> Row:

@@ -12,9 +12,9 @@ from aocsim.library import Library
 from aocsim.metrics import mmd2_unbiased, w2
 from aocsim.record import read_result
 from aocsim.repeat import rerun
+from aocsim.scenarios.digital import reference_of
 from aocsim.scenarios.load import load_scenario
 from aocsim.scenarios.run import run_scenario
-from aocsim.scenarios.summary import reference_of
 from aocsim.seeds import stream
 
 FEW = {"models": ["heart", "square"], "samples": 8, "trials": 2, "diffusion.steps": 4, "solve.threads": 1,

@@ -96,6 +96,21 @@ def test_every_method_gives_the_same_read_out(method: str) -> None:
     )  # 2 steps of the digitiser
 
 
+def test_who_writes_into_a_result_changes_no_later_run() -> None:
+    """What runs are compared with is kept for the next one."""
+    few = {**SMALL, **UNTRIMMED, "samples": 3}
+    first = aocsim.run("heart", overrides=few)
+    kept = first.copy(deep=True)
+    for name in ("reference", "state_ideal", "gaussian", "floor", "start", "weight"):
+        first[name].values[...] = 7
+    second = aocsim.run("heart", overrides=few)
+    for name in ("reference", "state_ideal", "gaussian", "floor", "start", "weight", "state"):
+        np.testing.assert_array_equal(second[name], kept[name], err_msg=name)
+    assert (
+        json.loads(second.attrs["summary"])["w2_machine"] == json.loads(kept.attrs["summary"])["w2_machine"]
+    )
+
+
 def test_machine_of_ones_own_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "components").mkdir()
     shipped = Library.open().machine("aoc48")

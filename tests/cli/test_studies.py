@@ -13,10 +13,10 @@ from aocsim.metrics import w2
 from aocsim.record import read_result
 from aocsim.repeat import rerun
 from aocsim.scenarios import sample
+from aocsim.scenarios.digital import reference_of
 from aocsim.scenarios.load import load_sample, load_scenario
 from aocsim.scenarios.run import run_scenario
 from aocsim.scenarios.studies import noise, steps
-from aocsim.scenarios.summary import reference_of
 
 FEW = {"models": ["heart"], "samples": 8, "trials": 2, "diffusion.steps": 4, "solve.threads": 1,
        "compile.operating_point_trim": 8}  # fmt: skip

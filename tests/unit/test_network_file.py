@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aocsim.diffusion.data import shape_rings
-from aocsim.diffusion.network import Network, load_loss, load_network, save_network
+from aocsim.diffusion.network import Network, load_loss, load_network, network_of, save_network
 from aocsim.errors import InputError
 from aocsim.law import Law
 
@@ -284,3 +284,13 @@ def test_outline_makes_no_network_of_other_dimensions():
 def test_network_can_be_changed_and_keeps_its_outline():
     changed = dataclasses.replace(with_outline(), name="other")
     np.testing.assert_array_equal(changed.rings[0], shape_rings("letter:O")[0])
+
+
+def test_a_network_is_read_once_as_long_as_its_file_stays_the_same(saved):
+    first = network_of(saved)
+    assert first.name == "small" and network_of(saved) is first
+    save_network(a_network(name="another"), saved, np.array([1.0]))
+    assert network_of(saved).name == "another"
+    saved.unlink()
+    with pytest.raises(InputError, match="no such file"):
+        network_of(saved)

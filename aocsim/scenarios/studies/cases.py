@@ -12,10 +12,10 @@ from aocsim.errors import InputError, PhysicsError
 from aocsim.library import Library
 from aocsim.metrics import MMD_KERNEL, mmd2_interval, nrmse, rms_distance, w2_interval
 from aocsim.scenarios import sample
+from aocsim.scenarios.digital import REFERENCE_SEED, reference_of
 from aocsim.scenarios.ideal import ideal_states
 from aocsim.scenarios.sample import Run, Setup
 from aocsim.scenarios.schema import Scenario
-from aocsim.scenarios.summary import REFERENCE_SEED, reference_of
 from aocsim.seeds import stream
 
 Array = NDArray[np.float64]

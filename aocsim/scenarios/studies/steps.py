@@ -11,12 +11,11 @@ from aocsim.diffusion.network import Network, load_network
 from aocsim.diffusion.solving import solve
 from aocsim.errors import PhysicsError
 from aocsim.library import Library
+from aocsim.scenarios.digital import reference_of, start_of
 from aocsim.scenarios.schema import Record
 from aocsim.scenarios.studies.cases import FIGURES, Case, Place, distances, grid, run_cases
 from aocsim.scenarios.studies.found import Columns, Found, evaluations_of, figures_over, notes_of, spec_of
 from aocsim.scenarios.studies.schema import OverSteps
-from aocsim.scenarios.summary import reference_of
-from aocsim.seeds import stream
 
 CONVERGED = "converged"
 EXPLICIT = tuple(method for method in METHODS if method in ("explicit_euler", "heun"))
@@ -52,7 +51,7 @@ def execute(scenario: OverSteps, library: Library, progress: Callable[[int], obj
     rows: list[tuple[Place, dict[str, float]]] = []
     for model in scenario.models:
         network = load_network(library.model_path(model).with_suffix(".nc"))
-        x0 = stream(scenario.seed, "start").standard_normal((study.digital_samples, network.layout[0]))
+        x0 = start_of(network, study.digital_samples, scenario.seed)
         for method in study.methods:
             told = [CONVERGED] if method in EXPLICIT else [CONVERGED, *map(str, study.iterations)]
             for iterations in told:
