@@ -29,6 +29,7 @@ from aocsim.scenarios.load import load_sample, what_if
 from aocsim.scenarios.schema import Scenario
 from aocsim.scenarios.summary import compare
 from aocsim.scenarios.whatif.execute import lay_out
+from aocsim.solve.common import draws_in_common
 from aocsim.solve.integrators import integrate
 
 RESULT = Path(__file__).parent / "results" / "point_cost.json"
@@ -68,7 +69,8 @@ def main() -> None:
     study = what_if("sweep", "heart", library, {"vary": vary, "set": {"samples": arguments.samples}})
     laid = clock.of("laying out 100 points, for each", lambda: lay_out(study, library))
     clock.spent["laying out 100 points, for each"][0] /= len(laid)
-    with one_blas_thread():
+    # as in a study, whose later points have draws at hand
+    with one_blas_thread(), draws_in_common("point_cost"):
         for contrast in np.geomspace(50, 5000, arguments.points):
             scenario = _scenario(library, float(contrast), arguments.samples)
             setup = clock.of("machine and program", lambda s=scenario: sample.prepare(s, library))
