@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from aocsim.interrupts import raise_if_interrupted
 from aocsim.parallel import parallel
-from aocsim.solve.common import standard_normals
 from aocsim.solve.draws import key_schedule
+from aocsim.solve.kept_draws import standard_normals
 
 Array = NDArray[np.float64]
 

@@ -37,8 +37,8 @@ from numpy.typing import NDArray
 
 from aocsim.machine import Machine
 from aocsim.seeds import stream
-from aocsim.solve.common import standard_normals
 from aocsim.solve.draws import Words, key_schedule
+from aocsim.solve.kept_draws import standard_normals
 from aocsim.solve.kernels import compiled
 
 Array = NDArray[np.float64]

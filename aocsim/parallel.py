@@ -33,7 +33,7 @@ PARENT_CHECK = 0.5
 
 GROWTH = 2**31
 """Bytes by which a worker may grow before joblib takes it for leaking, and replaces it; its own 300 MB, counted from an
-idle worker, are less than what one keeps on purpose (`aocsim.solve.common`)."""
+idle worker, are less than what one keeps on purpose (`aocsim.solve.kept_draws`)."""
 
 _started = 0
 _watching = False

@@ -29,8 +29,8 @@ from aocsim.scenarios.load import load_sample, what_if
 from aocsim.scenarios.schema import Scenario
 from aocsim.scenarios.summary import compare
 from aocsim.scenarios.whatif.execute import lay_out
-from aocsim.solve.common import draws_in_common
 from aocsim.solve.integrators import integrate
+from aocsim.solve.kept_draws import draws_in_common
 
 RESULT = Path(__file__).parent / "results" / "point_cost.json"
 ALLOWED = 2.4  # s a point: 120 s on 2 cores for 100

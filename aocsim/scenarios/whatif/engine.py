@@ -23,7 +23,7 @@ from aocsim.scenarios.whatif.points import Point
 from aocsim.scenarios.whatif.schema import WhatIf
 from aocsim.scenarios.whatif.store import Found, opened, read_point, write_point
 from aocsim.scenarios.whatif.tables import check_figures
-from aocsim.solve.common import draws_in_common, keep_draws
+from aocsim.solve.kept_draws import draws_in_common, keep_draws
 
 Work = Callable[[tuple[str, str]], tuple[str, Found]]
 Spread = Callable[[Work, Iterable[tuple[str, str]]], Iterator[tuple[str, Found]]]
