@@ -53,6 +53,14 @@ def reference_of(network: Network) -> Array:
     return shape_points(network.rings, REFERENCE_POINTS, rng)
 
 
+def beside(network: Network, samples: int) -> tuple[Array, Array, Array]:
+    """Reference (1000, d); as many samples as asked for of the Gaussian fitted to it, and of the data."""
+    reference = reference_of(network)
+    floor = shape_points(network.rings, samples, stream(REFERENCE_SEED, f"data.{network.data}.floor"))
+    gaussian = gaussian_sample(*gaussian_fit(reference), samples, stream(REFERENCE_SEED, "data.gaussian"))
+    return reference, gaussian, floor
+
+
 def start_of(network: Network, samples: int, seed: int) -> Array:
     """The noise that a run begins with, (samples, d)."""
     return stream(seed, "start").standard_normal((samples, network.layout[0]))
@@ -74,10 +82,7 @@ def digital_side(
     """
     stepping = Stepping.of(network, method, steps, explicit_half)
     states = ideal_states(stepping, start_of(network, samples, seed))
-    reference = reference_of(network)
-    floor = shape_points(network.rings, samples, stream(REFERENCE_SEED, f"data.{network.data}.floor"))
-    mean, covariance = gaussian_fit(reference)
-    gaussian = gaussian_sample(mean, covariance, samples, stream(REFERENCE_SEED, "data.gaussian"))
+    reference, gaussian, floor = beside(network, samples)
     clouds = {"ideal": states[-1], "gaussian": gaussian, "floor": floor}
     for kept in (states, reference, gaussian, floor):
         kept.flags.writeable = False

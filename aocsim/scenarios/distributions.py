@@ -9,20 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aocsim.calibration.predict import Exported, Known
-from aocsim.diffusion.data import shape_points
 from aocsim.errors import AocsimError, PhysicsError
 from aocsim.library import Library
 from aocsim.metrics import (
     Interval,
-    gaussian_fit,
-    gaussian_sample,
     mmd2_interval,
     nrmse,
     rms_distance,
     w2_interval,
 )
 from aocsim.scenarios import sample
-from aocsim.scenarios.digital import REFERENCE_SEED, reference_of
+from aocsim.scenarios.digital import REFERENCE_SEED, beside
 from aocsim.scenarios.distributions_schema import Distributions
 from aocsim.scenarios.ideal import ideal_states
 from aocsim.scenarios.sample import Run, Setup
@@ -107,9 +104,7 @@ def execute(
 def _one(model: str, setup: Setup, known: Known, progress: Callable[[int], object]) -> OneModel:
     scenario, network = setup.scenario, setup.network
     run = sample.execute(setup, progress)
-    reference = reference_of(network)
-    floor = stream(REFERENCE_SEED, f"data.{network.data}.floor")
-    mean, covariance = gaussian_fit(reference)
+    reference, gaussian, floor = beside(network, scenario.samples)
     others = stream(scenario.seed, "trim.start").standard_normal(
         (scenario.compile.operating_point_trim, network.layout[0])
     )
@@ -118,10 +113,8 @@ def _one(model: str, setup: Setup, known: Known, progress: Callable[[int], objec
         "machine": run.state[-1],
         "twin": twin_points(setup, known, run.start, others)[-1],
         "ideal": ideal,
-        "gaussian": gaussian_sample(
-            mean, covariance, scenario.samples, stream(REFERENCE_SEED, "data.gaussian")
-        ),
-        "floor": shape_points(network.rings, scenario.samples, floor),
+        "gaussian": gaussian,
+        "floor": floor,
     }
     subsamples = stream(REFERENCE_SEED, f"interval.{model}")
     units = setup.compiled.program.units
