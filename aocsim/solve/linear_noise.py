@@ -35,9 +35,10 @@ LARGEST, TERMS = 0.25, 8
 COMPILED = {np.dtype(np.float64): (0.02, 0.02), np.dtype(np.float32): (0.55, 1.2)}
 """Size z of A h/2^m up to which `noise_kernels.transition` uses its own, in the last stretch and in those before.
 
-It is exact to (2 z)^4/4320 of the quadrature and z^5/120 of the series for each mode: 1e-9 in double precision, 8e-4 in
-single, and 3 % of the fastest modes before the last stretch, where the linearisation itself is no better. Chains and
-lightly damped loops take up to seven times that."""
+It is exact to (2 z)^4/4320 of the quadrature and z^5/120 of the series for each mode that decays: 1e-9 in double
+precision, 8e-4 in single, and 3 % of the fastest modes before the last stretch, where the linearisation itself is no
+better. What rings on adds the series' error up over the 2^m parts: 1 % at five periods an interval in single
+precision."""
 
 LEAST_VARIANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-6}
 """Share of a state's variance that is added, so that a singular covariance has a factor."""
@@ -118,7 +119,7 @@ def sampled_noise(
 
     The loop is linearised once for each of `pieces` stretches of the transient, at the stretch's mean state:
     coarser than `read_out_covariance`. With four stretches the variance over all channels is within 7 % once the
-    third sample is taken, and the deviation of a mean over the last quarter within 1.5 % on every channel, 4 % where
+    third sample is taken, and the deviation of a mean over the last quarter within 1.5 % on every channel, 5 % where
     the record ends long before the loop is at rest; that of one channel at one instant of the transient can be off by a
     sixth.
 

@@ -34,7 +34,7 @@ def _column_sum(a: Array, column: Array) -> float:
 
 @compiled
 def _is_diagonal(a: Array, column: Array) -> bool:
-    """Whether a matrix (M, M) is zero beside its diagonal; `column` is scratch (M,)."""
+    """Whether a matrix (M, M) is zero beside its diagonal, to rounding; `column` is scratch (M,)."""
     _column_sum(a, column)
     beside = 0
     for j in range(a.shape[0]):

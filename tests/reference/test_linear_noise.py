@@ -124,6 +124,24 @@ def test_compiled_transition_is_expm_and_van_loans(kind, within, diagonal, seed,
     np.testing.assert_allclose(q, covariance, rtol=0, atol=within * np.abs(covariance).max())
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("gain", [1.0, 6.0, 30.0])
+@given(power=st.floats(-8, -6))
+def test_compiled_transition_of_chains_and_of_what_rings(kind, gain, power):
+    """Each state follows the one before, and pairs that hardly decay: the series' error adds up over the parts."""
+    h, kind = 10.0**power, np.dtype(kind)
+    z = COMPILED[kind][0]
+    ringing = np.kron(np.eye(4), np.array([[-0.05, gain], [-gain, -0.05]]))
+    for a in (1e6 * (gain * np.eye(8, k=-1) - np.eye(8)), 1e6 * ringing):
+        d = np.eye(8)
+        phi, q = transition(a.astype(kind), d.astype(kind), h, z, np.empty((9, 8, 8), kind))
+        expected, covariance = expm(a * h), discretise(a, d, h)[1]
+        series = z**5 / 120 * (1 + np.abs(a).sum(axis=0).max() * h / z) + 10 * np.finfo(kind).eps
+        assert np.linalg.norm(phi - expected, 2) < series * np.linalg.norm(expected, 2)
+        within = (2 * z) ** 4 / 4320 + series
+        assert np.linalg.norm(q - covariance, 2) < within * np.linalg.norm(covariance, 2)
+
+
 @pytest.mark.parametrize(("kind", "within"), [(np.float64, 1e-9), (np.float32, 1e-5)])
 @pytest.mark.parametrize("rank", [1, 3])
 def test_factor_where_many_states_follow_from_few(kind, within, rank):
