@@ -11,11 +11,13 @@ import os
 import sys
 from functools import cache
 
-LARGEST = (
-    2**25
-)  # bytes of an array that is kept, the most that glibc allows; larger ones go back to the system
-KEPT = 2**26  # bytes that this process keeps at most
-SET_BY = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+LARGEST = 2**25
+"""Bytes of an array that is kept, the most that glibc allows; larger ones go back to the system."""
+
+KEPT = 2**26
+"""Bytes that this process keeps at most."""
+
+SET_BY = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
 
 # glibc's malloc.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3

@@ -79,9 +79,8 @@ class Tangent:
                 out[key] = (Product(ones, matrix, gain[0].left),)
             else:
                 out[key] = _whole(np.matmul(matrix, dense(gain)))
-        return (
-            Tangent(out) if np.ndim(stage.gain) == 0 and stage.gain == 1 else Tangent(out).scaled(stage.gain)
-        )
+        bare = np.ndim(stage.gain) == 0 and stage.gain == 1
+        return Tangent(out) if bare else Tangent(out).scaled(stage.gain)
 
     @staticmethod
     def total(parts: Sequence[Tangent]) -> Tangent:

@@ -107,9 +107,8 @@ def flatten(loop: Loop, precision: type[np.floating[Any]] = np.float64) -> Flat:
             rows.append([TABLE, *where, len(uses), laws[id(stage.law)]])
             uses.append(stage)
         elif isinstance(stage, Affine):
-            if (
-                stage.matrix.shape[:-2] == (1,) and np.ndim(stage.gain) < 2
-            ):  # one for all solves, as it is written
+            # one for all solves, however it is written
+            if stage.matrix.shape[:-2] == (1,) and np.ndim(stage.gain) < 2:
                 stage = Affine(stage.matrix[0], stage.offset, stage.gain)
             kind, group = (SHARED_MATRIX, shared) if stage.matrix.ndim == 2 else (OWN_MATRIX, own)
             rows.append([kind, *where, len(group), 0])

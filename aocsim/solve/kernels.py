@@ -19,9 +19,8 @@ from aocsim.solve.strips import WIDTH, strip
 
 Array = NDArray[Any]
 
-CACHED = (
-    72  # channels up to which a block's own matrices are in the cache; memory alone sets the pace of others
-)
+CACHED = 72
+"""Channels up to which a block's own matrices are in the cache; memory alone sets the pace of others."""
 
 # numpy's error model, or divisions keep loops from being vectorised; contraction allows fused multiply-adds
 compiled = njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract"})

@@ -47,6 +47,9 @@ def test_arrays_of_megabytes_take_the_pages_of_those_before():
     assert after < before / 10
 
 
-def test_limits_of_the_environment_stay():
-    told, *_ = run(MALLOC_TRIM_THRESHOLD_="131072")
+@pytest.mark.parametrize(
+    "given", [{"MALLOC_TRIM_THRESHOLD_": "131072"}, {"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=131072"}]
+)
+def test_limits_of_the_environment_stay(given):
+    told, *_ = run(**given)
     assert not told
